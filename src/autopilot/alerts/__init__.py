@@ -1,0 +1,1 @@
+"""Alerts: what people are told, and the channels that carry it."""

@@ -1,0 +1,165 @@
+"""What a run writes about itself: its own row, then migration, deployment and health rows."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from autopilot import __version__
+from autopilot.postgres.queries import named
+from autopilot.postgres.session import Connection
+
+_QUERIES = named(__file__, "journal.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Who runs, for which commit, on whose behalf."""
+
+    run_id: str
+    commit_sha: str | None
+    triggered_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRun:
+    """A run that ended without a word, and what it had begun."""
+
+    run: Run
+    migration_log_id: int | None
+    versions: tuple[str, ...]
+    backup_file: str | None
+
+
+def open_run(connection: Connection, run: Run) -> None:
+    connection.execute(
+        _QUERIES["open_run"],
+        (run.run_id, run.commit_sha, run.triggered_by, socket.gethostname(), __version__),
+    )
+
+
+def close_run(connection: Connection, run_id: str, *, state: str, notes: str | None = None) -> None:
+    connection.execute(
+        _QUERIES["close_run"],
+        (state, notes, run_id),
+    )
+
+
+def left_open(connection: Connection, *, but: str) -> tuple[OpenRun, ...]:
+    """Runs still called running, oldest first. Whoever holds the lock knows that they are dead."""
+    rows = connection.execute(
+        _QUERIES["left_open"],
+        (but,),
+    ).fetchall()
+    return tuple(
+        OpenRun(
+            run=Run(run_id=run_id, commit_sha=commit, triggered_by=by),
+            migration_log_id=log_id,
+            versions=tuple(versions),
+            backup_file=backup,
+        )
+        for run_id, commit, by, log_id, versions, backup in rows
+    )
+
+
+def migration_begun(connection: Connection, run: Run, *, versions: tuple[str, ...], notes: str, backup_file: str | None) -> int:
+    """A `pending` row, written before the first statement; returns its id."""
+    row = connection.execute(
+        _QUERIES["migration_begun"],
+        (run.commit_sha, notes, backup_file, run.triggered_by, run.run_id, list(versions)),
+    ).fetchone()
+    return _id(row)
+
+
+def migration_ended(
+    connection: Connection,
+    log_id: int,
+    *,
+    status: str,
+    notes: str,
+    duration_ms: int | None,
+    error: str | None = None,
+) -> None:
+    connection.execute(
+        _QUERIES["migration_ended"],
+        (status, notes, duration_ms, error, log_id),
+    )
+
+
+def migration_refused(
+    connection: Connection,
+    run: Run,
+    *,
+    versions: tuple[str, ...],
+    notes: str,
+    error: str,
+    backup_file: str | None,
+    duration_ms: int,
+) -> None:
+    """A `failure` row for a release that ended before the first statement."""
+    connection.execute(
+        _QUERIES["migration_refused"],
+        (
+            run.commit_sha,
+            notes,
+            backup_file,
+            duration_ms,
+            error,
+            run.triggered_by,
+            run.run_id,
+            list(versions),
+        ),
+    )
+
+
+def deployment_intended(connection: Connection, run: Run, *, platform: str, url: str | None, migration_log_id: int | None) -> int:
+    """A `triggered` row, written before the host is asked; returns its id."""
+    row = connection.execute(
+        _QUERIES["deployment_intended"],
+        (platform, url, migration_log_id, run.run_id, run.commit_sha),
+    ).fetchone()
+    return _id(row)
+
+
+def deployment_moved(connection: Connection, deployment_id: int, *, status: str, notes: str) -> None:
+    connection.execute(
+        _QUERIES["deployment_moved"],
+        {"status": status, "notes": notes, "id": deployment_id},
+    )
+
+
+def deployments_left_open(connection: Connection) -> tuple[int, ...]:
+    """Deployment rows with no end whose run is not running any more."""
+    rows = connection.execute(_QUERIES["deployments_left_open"]).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def deploy_owed(connection: Connection) -> int | None:
+    """The newest applied migration that a dead run left without a proven deploy, as a migration_log id."""
+    row = connection.execute(_QUERIES["deploy_owed"]).fetchone()
+    return None if row is None else int(row[0])
+
+
+def health_seen(
+    connection: Connection,
+    *,
+    status: str,
+    response_time_ms: int,
+    checks: Mapping[str, Any],
+    notes: str,
+    run_id: str | None,
+) -> None:
+    connection.execute(
+        _QUERIES["health_seen"],
+        (status, response_time_ms, Jsonb(dict(checks)), notes, run_id),
+    )
+
+
+def _id(row: tuple[Any, ...] | None) -> int:
+    if row is None:  # pragma: no cover - INSERT … RETURNING gives a row or raises
+        raise AssertionError
+    return int(row[0])

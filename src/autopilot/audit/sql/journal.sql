@@ -1,0 +1,51 @@
+-- What a run writes about itself.
+
+-- name: open_run
+INSERT INTO automation.runs (run_id, commit_sha, triggered_by, host, tool_version) VALUES (%s, %s, %s, %s, %s)
+
+-- name: close_run
+UPDATE automation.runs SET state = %s, notes = %s, finished_at = clock_timestamp() WHERE run_id = %s AND state = 'running'
+
+-- name: left_open
+SELECT r.run_id, r.commit_sha, r.triggered_by, m.id, coalesce(m.versions, '{}'), m.backup_file
+FROM automation.runs r LEFT JOIN automation.migration_log m ON m.run_id = r.run_id AND m.status = 'pending'
+WHERE r.state = 'running' AND r.run_id <> %s ORDER BY r.started_at
+
+-- name: migration_begun
+INSERT INTO automation.migration_log (commit_sha, status, notes, backup_file, triggered_by, run_id, versions)
+VALUES (%s, 'pending', %s, %s, %s, %s, %s) RETURNING id
+
+-- name: migration_ended
+UPDATE automation.migration_log
+SET status = %s, notes = %s, duration_ms = coalesce(%s, duration_ms), error_message = %s WHERE id = %s
+
+-- name: migration_refused
+INSERT INTO automation.migration_log
+    (commit_sha, status, notes, backup_file, duration_ms, error_message, triggered_by, run_id, versions)
+VALUES (%s, 'failure', %s, %s, %s, %s, %s, %s, %s)
+
+-- name: deployment_intended
+INSERT INTO automation.deployment_log (platform, status, url, notes, migration_log_id, run_id, commit_sha)
+VALUES (%s, 'triggered', %s, 'asking the host', %s, %s, %s) RETURNING id
+
+-- name: deployment_moved
+UPDATE automation.deployment_log
+SET status = %(status)s, notes = %(notes)s,
+    finished_at = CASE WHEN %(status)s IN ('success', 'failed') THEN clock_timestamp() END
+WHERE id = %(id)s
+
+-- name: deployments_left_open
+SELECT d.id FROM automation.deployment_log d JOIN automation.runs r USING (run_id)
+WHERE d.status IN ('triggered', 'building') AND r.state <> 'running' ORDER BY d.id
+
+-- name: deploy_owed
+-- The newest applied migration, when its run died or was stranded before a deploy was proven and none has been since.
+SELECT m.id
+FROM (SELECT * FROM automation.migration_log WHERE status = 'success' ORDER BY id DESC LIMIT 1) AS m
+JOIN automation.runs r USING (run_id)
+WHERE r.state IN ('abandoned', 'stranded', 'stopped')
+  AND NOT EXISTS (SELECT FROM automation.deployment_log d
+                  WHERE d.status = 'success' AND (d.migration_log_id = m.id OR d.deployed_at > m.ran_at))
+
+-- name: health_seen
+INSERT INTO automation.health_log (status, response_time_ms, checks, notes, run_id) VALUES (%s, %s, %s, %s, %s)

@@ -1,0 +1,1 @@
+"""Backups: dumped, read back, hashed, described by a manifest, and restored."""

@@ -1,0 +1,286 @@
+"""Takes a backup: snapshot → pg_dump → full read → SHA-256 → fsync → rename → manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from psycopg import sql
+
+from autopilot import programs
+from autopilot.backups import manifest as manifests
+from autopilot.backups.manifest import Manifest
+from autopilot.clock import Clock, elapsed_ms
+from autopilot.errors import Refused
+from autopilot.postgres.address import libpq_environment, parameters
+from autopilot.postgres.clients import Installation
+from autopilot.postgres.queries import named
+from autopilot.postgres.session import Connection
+from autopilot.secret import Secret, literals, scrub
+
+_QUERIES = named(__file__, "snapshot.sql")
+
+#: pg_dump waits this long for a table that someone holds exclusively, then fails.
+LOCK_WAIT_MS = 10_000
+#: A dump is at most about as large as the database's tables; this much of its size must be free.
+_FREE_SHARE = 0.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    path: Path
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What to dump, and with which program."""
+
+    url: Secret
+    client: Installation
+    #: pg_dump's -Z: "zstd" where it can, else "gzip:1" or "1".
+    compression: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One moment of the database, held open while pg_dump reads it."""
+
+    name: str
+    rows: dict[str, int]
+    lsn: str | None
+    database: str
+    database_oid: int
+    system_identifier: str | None
+
+
+def take(
+    source: Source,
+    directory: Path,
+    *,
+    connection: Connection,
+    run_id: str,
+    commit_sha: str | None,
+    clock: Clock,
+    timeout_s: float,
+    progress: Callable[[int], None],
+) -> Backup:
+    """A complete, readable, described backup in `directory`, or nothing under its final name.
+
+    `progress` is told the bytes written so far.
+    Raises Refused (`no_space`, `backup_directory`, `backup_failed`, `backup_unreadable`, `program_*`).
+    """
+    begun_s, taken_at = clock.monotonic_s(), clock.now()
+    _prepare(directory, needed_bytes=int(source.size_bytes * _FREE_SHARE))
+    name = file_name(taken_at, run_id)
+    with _partial(directory, name) as partial, snapshot(connection) as moment:
+        _dump(source, partial, moment, timeout_s=timeout_s, progress=progress)
+        _read_back(source.client, partial, timeout_s=timeout_s)
+        digest, size_bytes = manifests.sha256(partial), partial.stat().st_size
+        _sync(partial)
+        os.link(partial, directory / name)
+        manifests.sync_directory(directory)
+    described = Manifest(
+        format_version=1, file=name, size_bytes=size_bytes, sha256=digest, taken_at=taken_at,
+        duration_ms=elapsed_ms(clock, begun_s), run_id=run_id, commit_sha=commit_sha,
+        database=moment.database, database_oid=moment.database_oid, system_identifier=moment.system_identifier,
+        server_version=str(connection.info.parameter_status("server_version")).split(" ", 1)[0],
+        tool="pg_dump", tool_version=source.client.version, compression=source.compression, lsn=moment.lsn, rows=moment.rows,
+    )  # fmt: skip
+    manifests.write(described, directory)
+    return Backup(path=directory / name, manifest=described)
+
+
+def file_name(taken_at: datetime, run_id: str) -> str:
+    """`backup_YYYYMMDD_HHMMSS_<run>.dump`, UTC: two of one second differ by their runs."""
+    return f"backup_{taken_at:%Y%m%d_%H%M%S}_{run_id}.dump"
+
+
+def dump_command(source: Source, target: Path, *, snapshot_name: str, timeout_s: float) -> programs.Command:
+    """pg_dump as a value: nothing secret in its arguments, never `--enable-row-security` (rows would be missing)."""
+    return programs.Command(
+        argv=(
+            source.client.tool("pg_dump"), "--format=custom", f"--compress={source.compression}", f"--snapshot={snapshot_name}",
+            f"--lock-wait-timeout={LOCK_WAIT_MS}", "--no-password", f"--file={target}",
+        ),
+        env=libpq_environment(parameters(source.url)),
+        timeout_s=timeout_s,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def snapshot(connection: Connection) -> Iterator[Snapshot]:
+    """Exports a snapshot and counts every table's rows in it; open until the block ends."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute("SET LOCAL row_security = off")
+        connection.execute("SET LOCAL statement_timeout = 0")
+        row = connection.execute(_QUERIES["moment"]).fetchone()
+        if row is None:  # pragma: no cover - a SELECT without FROM has a row
+            raise AssertionError
+        yield Snapshot(
+            name=row[0], database=row[1], database_oid=row[2], lsn=row[3],
+            system_identifier=_system_identifier(connection), rows=count_rows(connection),
+        )  # fmt: skip
+
+
+def count_rows(connection: Connection) -> dict[str, int]:
+    """Exact rows by "schema.table". Raises Refused (`backup_failed`) for a table that may not be read."""
+    import psycopg
+
+    counts: dict[str, int] = {}
+    for schema, table in connection.execute(_QUERIES["tables"]).fetchall():
+        query = sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(schema, table))
+        try:
+            row = connection.execute(query).fetchone()
+        except psycopg.errors.InsufficientPrivilege as cause:
+            raise Refused(
+                f"The table {schema}.{table} cannot be backed up whole: {cause.diag.message_primary}.",
+                code="backup_failed",
+                hint=f'Let the role read every row: GRANT SELECT ON "{schema}"."{table}" TO it, and BYPASSRLS or ownership'
+                " where row level security hides rows.",
+            ) from cause
+        counts[f"{schema}.{table}"] = 0 if row is None else int(row[0])
+    return counts
+
+
+def _system_identifier(connection: Connection) -> str | None:
+    row = connection.execute(_QUERIES["may_ask_identity"]).fetchone()
+    if row is None or not row[0]:
+        return None
+    row = connection.execute(_QUERIES["identity"]).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _prepare(directory: Path, *, needed_bytes: int) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        free_bytes = shutil.disk_usage(directory).free
+    except OSError as cause:
+        raise Refused(
+            f"The backups directory {directory} cannot be used: {cause.strerror}.",
+            code="backup_directory",
+            hint="Check the path and its permissions (backups_dir in autopilot.toml).",
+        ) from cause
+    sweep(directory)
+    if free_bytes < needed_bytes:
+        raise _no_space(directory, needed_bytes=needed_bytes, free_bytes=free_bytes)
+
+
+def sweep(directory: Path) -> tuple[str, ...]:
+    """Removes half-written files whose writer is dead; returns their names."""
+    swept = []
+    for path in directory.glob("backup_*.partial"):
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            swept.append(path.name)
+    return tuple(swept)
+
+
+@contextlib.contextmanager
+def _partial(directory: Path, name: str) -> Iterator[Path]:
+    """A new 0600 file under a name that never counts, locked while its writer lives, gone afterwards."""
+    path = directory / f"{name}.partial"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as cause:
+        if cause.errno == errno.ENOSPC:
+            raise _no_space(directory, needed_bytes=1, free_bytes=0) from cause
+        raise Refused(
+            f"No backup can be written to {directory}: {cause.strerror}.",
+            code="backup_directory",
+            hint="Check its permissions (backups_dir in autopilot.toml).",
+        ) from cause
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _dump(source: Source, partial: Path, moment: Snapshot, *, timeout_s: float, progress: Callable[[int], None]) -> None:
+    command = dump_command(source, partial, snapshot_name=moment.name, timeout_s=timeout_s)
+    deadline_s = time.monotonic() + timeout_s
+    with programs.ended(programs.start(command, stdout=subprocess.DEVNULL)) as child:
+        while child.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(0.1)
+            progress(partial.stat().st_size)
+            if time.monotonic() > deadline_s:
+                raise Refused(
+                    f"pg_dump did not finish within {timeout_s:.0f} s.",
+                    code="backup_failed",
+                    hint="Raise backup_timeout_s in autopilot.toml.",
+                )
+        words = b"" if child.stderr is None else child.stderr.read()
+        if child.returncode != 0:
+            raise failed(words.decode("utf-8", "replace"), source)
+
+
+def failed(words: str, source: Source) -> Refused:
+    """pg_dump's complaint as a refusal."""
+    said = " ".join(scrub(words, known=literals(source.url)).split())[:600]
+    hint = "Mend what pg_dump complains of, then run again."
+    for clue, advice in (
+        ("No space left", "Make room in the backups directory."),
+        (
+            "server version mismatch",
+            f"Install the client programs of the server's version (postgresql-client-{source.client.major + 1} or newer).",
+        ),
+        ("lock timeout", "Something holds a table exclusively: let it end, then run again."),
+        ("row-level security", "Use a role that owns the tables or has BYPASSRLS: a backup must hold every row."),
+        ("permission denied", "Grant the role SELECT on what is named, or use the role that owns it."),
+    ):
+        if clue in said:
+            hint = advice
+            break
+    return Refused(
+        f"The backup failed; pg_dump says: {said or 'nothing'}", code="backup_failed", hint=hint, retryable="lock timeout" in said
+    )
+
+
+def _read_back(client: Installation, partial: Path, *, timeout_s: float) -> None:
+    """Reads the whole archive: `--list` alone is content with one that was cut in half."""
+    finished = programs.run(
+        programs.Command(argv=(client.tool("pg_restore"), "--file=/dev/null", str(partial)), timeout_s=timeout_s)
+    )
+    if not finished.ok:
+        raise Refused(
+            f"The backup cannot be read back; pg_restore says: {' '.join(finished.stderr.split())[:400]}",
+            code="backup_unreadable",
+            hint="Check the disk, then run again.",
+            retryable=True,
+        )
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _no_space(directory: Path, *, needed_bytes: int, free_bytes: int) -> Refused:
+    return Refused(
+        f"There is not enough room for a backup in {directory}: about {needed_bytes >> 20} MiB are needed, {free_bytes >> 20} MiB are free.",
+        code="no_space",
+        hint="Make room, or point backups_dir in autopilot.toml at a larger disk.",
+    )
+
+
+_NAME = re.compile(r"^backup_\d{8}_\d{6}.*\.dump\Z")
+
+
+def is_backup_name(name: str) -> bool:
+    return _NAME.match(name) is not None

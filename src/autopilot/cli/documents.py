@@ -1,0 +1,65 @@
+"""The JSON documents of the contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autopilot.cli.frame import error_document
+from autopilot.migrations.lint import Finding
+from autopilot.workflows.outcome import Outcome
+from autopilot.workflows.planning import Preview
+
+
+def outcome_document(outcome: Outcome, *, known: tuple[str, ...]) -> dict[str, Any]:
+    """`migrate --json`."""
+    backup, rehearsal, deploy = outcome.backup, outcome.rehearsal, outcome.deploy
+    return {
+        "run_id": outcome.run_id,
+        "outcome": outcome.outcome,
+        "applied": list(outcome.applied),
+        "pending": list(outcome.pending),
+        "backup": None
+        if backup is None
+        else {"file": backup.manifest.file, "sha256": backup.manifest.sha256, "size_bytes": backup.manifest.size_bytes},
+        "rehearsal": None
+        if rehearsal is None
+        else {
+            "server_version": rehearsal.server_version, "origin": rehearsal.origin, "restored_tables": rehearsal.restored_tables,
+            "restored_rows": rehearsal.restored_rows, "restore_ms": rehearsal.restore_ms, "apply_ms": rehearsal.apply_ms,
+        },
+        "deploy": None
+        if deploy is None
+        else {"platform": deploy.platform, "status": deploy.status, "proven": deploy.proven, "notes": deploy.words},
+        "findings": [finding_document(f) | {"file": f.file} for f in outcome.findings],
+        "error": None if outcome.error is None else error_document(outcome.error, known=known),
+        "duration_ms": outcome.duration_ms,
+    }  # fmt: skip
+
+
+def finding_document(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule, "severity": finding.severity, "line": finding.line, "message": finding.message, "hint": finding.hint,
+    }  # fmt: skip
+
+
+def plan_document(preview: Preview) -> dict[str, Any]:
+    """`plan --json`."""
+    return {
+        "pending": [
+            {
+                "version": m.version,
+                "name": m.file.name,
+                "file": m.file.file,
+                "sha256": m.file.sha256,
+                "statements": len(m.statements),
+                "transactional": m.transactional,
+                "findings": [finding_document(f) for f in preview.findings if f.file == m.file.file],
+            }
+            for m in preview.migrations
+        ],
+        "applied": list(preview.plan.applied),
+        "drift": [{"kind": d.kind, "version": d.version, "message": d.message} for d in preview.plan.drift],
+        "refusals": [{"code": r.code, "message": r.message, "hint": r.hint, "file": r.file} for r in preview.plan.refusals],
+        "ignored": [{"name": i.name, "why": i.why} for i in preview.listing.ignored],
+        "one_transaction": preview.apart is None and bool(preview.migrations),
+    }

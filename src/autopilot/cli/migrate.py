@@ -1,0 +1,112 @@
+"""`autopilot migrate`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from autopilot.cli.frame import Frame, emit, known_secrets, new_random, options, say, sentences
+from autopilot.cli.telling import teller
+
+
+@click.command("migrate")
+@click.option("--no-deploy", is_flag=True, help="Apply only: neither trigger the deploy nor look at the site.")
+@click.option(
+    "--no-rehearsal", is_flag=True, help="Do not try the migrations on a copy first. What that catches, the target meets."
+)
+@click.option("--no-backup", is_flag=True, help="Take no backup; without one there is no rehearsal either.")
+@click.option("--commit", metavar="SHA", help="The commit that is released; default: GITHUB_SHA, else the repository's HEAD.")
+@click.option("--triggered-by", metavar="WHO", help="Who or what asked for this; default: the GitHub actor or the local user.")
+@click.option("--allow-out-of-order", is_flag=True, help="Run a pending file that is older than one already applied.")
+@click.option(
+    "--accept-edited", multiple=True, metavar="VERSION",
+    help="Take an applied file that was edited since as it is now; its text is not run. May be given several times.",
+)  # fmt: skip
+@click.option(
+    "--lock-wait", type=click.FloatRange(min=0), metavar="SECONDS", help="How long to wait for another run; default 60."
+)
+@options()
+def command(
+    frame: Frame,
+    *,
+    no_deploy: bool,
+    no_rehearsal: bool,
+    no_backup: bool,
+    commit: str | None,
+    triggered_by: str | None,
+    allow_out_of_order: bool,
+    accept_edited: tuple[str, ...],
+    lock_wait: float | None,
+) -> int:
+    """Release what is pending.
+
+    Settles what an earlier run left open, takes the lock, reads the files against the ledger, lints them, backs
+    the database up, restores that backup into a scratch server and applies the files there, applies them to the
+    target together with their ledger rows, triggers the deploy, proves the site healthy and tells the channel.
+
+    A file that fails in rehearsal is refused (exit 1) and the target never sees it. A file that passes there and
+    fails on the target is rolled back (exit 3). With nothing pending it says so and exits 0, without a backup.
+    """
+    from dataclasses import replace
+
+    from autopilot.audit.journal import Run
+    from autopilot.clock import SystemClock
+    from autopilot.http import request
+    from autopilot.workflows.release import Wish, release
+    from autopilot.workflows.world import World
+
+    settings = frame.settings()
+    settings.require_database()
+    if lock_wait is not None:
+        settings = replace(settings, lock_wait_s=lock_wait)
+    run = Run(
+        run_id=secrets.token_hex(4),
+        commit_sha=commit or _commit(settings.migrations_dir),
+        triggered_by=triggered_by or _who(),
+    )
+    wish = Wish(
+        run=run, deploy=not no_deploy, rehearsal=not no_rehearsal, backup=not no_backup,
+        allow_out_of_order=allow_out_of_order, accept_edited=frozenset(accept_edited),
+    )  # fmt: skip
+    with teller() as tell:
+        world = World(settings=settings, clock=SystemClock(), request=request, chance=new_random(), tell=tell)
+        outcome = release(world, wish)
+    if frame.as_json:
+        from autopilot.cli.documents import outcome_document
+
+        emit(outcome_document(outcome, known=known_secrets()))
+    if outcome.error is not None:
+        click.echo(sentences(outcome.error, known=known_secrets()), err=True, nl=False)
+    elif not frame.as_json:
+        say(outcome.summary)
+    return outcome.exit_code
+
+
+def _commit(directory: Path) -> str | None:
+    """The commit under release: the CI's word, else the repository's HEAD, else none."""
+    for name in ("GITHUB_SHA", "COMMIT_REF"):
+        if os.environ.get(name):
+            return os.environ[name]
+    from autopilot.errors import AutopilotError
+    from autopilot.programs import Command, run
+
+    try:
+        found = run(Command(argv=("git", "-C", str(directory), "rev-parse", "HEAD"), timeout_s=10))
+    except AutopilotError:  # no git here: a release without a commit is still a release
+        return None
+    return found.stdout.decode().strip() if found.ok else None
+
+
+def _who() -> str:
+    if os.environ.get("GITHUB_ACTIONS"):
+        actor = os.environ.get("GITHUB_ACTOR")
+        return f"github_actions:{actor}" if actor else "github_actions"
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"

@@ -1,0 +1,61 @@
+"""`autopilot plan`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from autopilot.cli.frame import Frame, emit, options, say
+from autopilot.cli.world import quiet_world
+
+if TYPE_CHECKING:
+    from autopilot.workflows.planning import Preview
+
+
+@click.command("plan")
+@click.option("--allow-out-of-order", is_flag=True, help="Plan a pending file that is older than one already applied.")
+@click.option("--accept-edited", multiple=True, metavar="VERSION", help="Plan with this edited file taken as it is now.")
+@options()
+def command(frame: Frame, *, allow_out_of_order: bool, accept_edited: tuple[str, ...]) -> int:
+    """Show what `migrate` would do: pending files, findings, drift, and what stands in the way.
+
+    Writes nothing; a role that may only read is enough. Exits 1 when `migrate` would refuse.
+    """
+    from autopilot.workflows.planning import preview
+
+    found = preview(quiet_world(frame), allow_out_of_order=allow_out_of_order, accept_edited=frozenset(accept_edited))
+    if frame.as_json:
+        from autopilot.cli.documents import plan_document
+
+        emit(plan_document(found))
+    else:
+        say(described(found, verbose=frame.verbose))
+    return 1 if found.plan.refusals else 0
+
+
+def described(found: Preview, *, verbose: bool) -> str:
+    """The plan for a person."""
+    lines = [f"{found.server.database} on PostgreSQL {found.server.version}: {len(found.plan.applied)} applied."]
+    lines += _pending(found, verbose=verbose)
+    lines += [f"Drift: {d.message}." for d in found.plan.drift]
+    lines += [f"Ignored: {i.name!r}: {i.why}." for i in found.listing.ignored]
+    if found.lint_unavailable:
+        lines.append(f"Not linted: {found.lint_unavailable}.")
+    for refusal in found.plan.refusals:
+        lines += [f"Refused: {refusal.message}", f"  Next: {refusal.hint}"]
+    return "\n".join(lines)
+
+
+def _pending(found: Preview, *, verbose: bool) -> list[str]:
+    if not found.migrations:
+        return ["Nothing is pending."]
+    how = "at once, in one transaction" if found.apart is None else f"one by one: {found.apart}"
+    lines = [f"{len(found.migrations)} pending" + (f", to be committed {how}" if len(found.migrations) > 1 else "") + ":"]
+    for migration in found.migrations:
+        count = len(migration.statements)
+        kind = "" if migration.transactional else ", not in one transaction"
+        lines.append(f"  {migration.file.file}  ({count} statement{'' if count == 1 else 's'}{kind})")
+        shown = [f for f in found.findings if f.file == migration.file.file and (verbose or f.severity != "info")]
+        lines += [f"    line {f.line}: {f.severity}: {f.message} [{f.rule}]" for f in shown]
+    return lines

@@ -1,0 +1,136 @@
+"""Shows a run's events: a live line on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from autopilot.cli.frame import clean, known_secrets
+from autopilot.events import Event, Noted, StepEnded, StepProgress, StepStarted, Tell
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+
+#: In a log a long step says how far it is this often.
+_PLAIN_PROGRESS_EVERY_S = 10.0
+
+_MARKS = {"done": "✓", "skipped": "–", "failed": "✗"}
+_COLOURS = {"done": "green", "skipped": "dim", "failed": "red"}
+
+
+def is_lively(stream: TextIO, variables: Mapping[str, str]) -> bool:
+    """Whether a live display and colour are wanted: a terminal, not a CI log, not a dumb one."""
+    return stream.isatty() and not variables.get("CI") and variables.get("TERM", "") not in {"dumb", ""}
+
+
+@contextlib.contextmanager
+def teller() -> Iterator[Tell]:
+    """Shows events on stderr for the length of the block."""
+    known = known_secrets()
+    if is_lively(sys.stderr, os.environ):
+        with _Lively(known=known).open() as tell:
+            yield tell
+    else:
+        yield _Plain(stream=sys.stderr, known=known).tell
+
+
+@dataclass(slots=True)
+class _Plain:
+    stream: TextIO
+    known: tuple[str, ...]
+    now_s: Callable[[], float] = time.monotonic
+    _last_s: float = 0.0
+
+    def tell(self, event: Event) -> None:
+        match event:
+            case StepStarted():
+                self._last_s = self.now_s()
+            case StepProgress():
+                if self.now_s() - self._last_s >= _PLAIN_PROGRESS_EVERY_S:
+                    self._last_s = self.now_s()
+                    self._line(f"  … {event.step}: {amount(event)}")
+            case StepEnded():
+                self._line(f"{_MARKS[event.state]} {event.step:<9} {event.text}{took(event.duration_ms)}")
+            case Noted():
+                self._line(f"  {'! ' if event.level == 'warning' else ''}{event.text}")
+
+    def _line(self, text: str) -> None:
+        self.stream.write(clean(" ".join(text.split("\n")), known=self.known).rstrip() + "\n")
+        self.stream.flush()
+
+
+@dataclass(slots=True)
+class _Lively:
+    known: tuple[str, ...]
+    _console: Console | None = None
+    _status: Status | None = None
+    _text: str = ""
+    _begun_s: float = field(default=0.0)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Tell]:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+        try:
+            yield self.tell
+        finally:
+            if self._status is not None:
+                self._status.stop()
+
+    def tell(self, event: Event) -> None:
+        match event:
+            case StepStarted():
+                self._start(event.text)
+            case StepProgress():
+                if self._status is not None:
+                    self._status.update(self._live(amount(event)))
+            case StepEnded():
+                self._end(event)
+            case Noted():
+                style = "yellow" if event.level == "warning" else "dim"
+                self._print(f"  [{style}]{self._safe(event.text)}[/]")
+
+    def _start(self, text: str) -> None:
+        self._text, self._begun_s = self._safe(text), time.monotonic()
+        if self._console is not None:
+            self._status = self._console.status(self._live(""), spinner="dots")
+            self._status.start()
+
+    def _live(self, far: str) -> str:
+        return f"{self._text}  [dim]{far}  {time.monotonic() - self._begun_s:.0f} s[/]"
+
+    def _end(self, event: StepEnded) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+        colour = _COLOURS[event.state]
+        self._print(
+            f"[{colour}]{_MARKS[event.state]}[/] [bold]{event.step:<9}[/] {self._safe(event.text)}[dim]{took(event.duration_ms)}[/]"
+        )
+
+    def _print(self, text: str) -> None:
+        if self._console is not None:
+            self._console.print(text)
+
+    def _safe(self, text: str) -> str:
+        from rich.markup import escape
+
+        return escape(clean(text, known=self.known))
+
+
+def amount(event: StepProgress) -> str:
+    """How far a step is."""
+    if event.unit == "bytes":
+        return f"{event.done / (1 << 20):.1f} MiB"
+    return f"{event.done} {event.unit}" if event.total is None else f"{event.done} of {event.total} {event.unit}"
+
+
+def took(duration_ms: int) -> str:
+    return "" if duration_ms < 50 else f" ({duration_ms / 1000:.1f} s)"

@@ -1,0 +1,1 @@
+"""The story told on this machine: a sample project, and local stand-ins for the host and the channel."""

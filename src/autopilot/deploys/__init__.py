@@ -1,0 +1,1 @@
+"""Hosts: one file each, how a deploy is asked for."""

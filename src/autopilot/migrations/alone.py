@@ -1,0 +1,163 @@
+"""A statement that no transaction can hold: intent, run, ask the catalog what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from autopilot.migrations import failure
+from autopilot.migrations.segments import Migration, Segment
+from autopilot.migrations.unit import Part
+from autopilot.postgres.message import ConnectionLost, DeadlinePassed, ask
+from autopilot.postgres.queries import named
+from autopilot.postgres.session import Connection
+
+_QUERIES = named(__file__, "alone.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A segment's progress row."""
+
+    state: str
+    #: For an index build: the table and the indexes it had before.
+    before: dict[str, Any] | None
+
+
+def progress(connection: Connection, version: str) -> dict[int, Mark]:
+    rows = connection.execute(_QUERIES["progress"], (version,))
+    return {row[0]: Mark(state=row[1], before=row[2]) for row in rows}
+
+
+def run(part: Part, connection: Connection, *, timeout_s: float, run_id: str, mark: Mark | None) -> None:
+    """Runs the statement unless the catalog shows that an earlier run's attempt succeeded.
+
+    What an earlier attempt left half-built is removed first. Raises RolledBack or Stranded.
+    """
+    segment, number, migration = part.segment, part.number, part.migration
+    if mark is not None and _came_through(segment, connection, mark):
+        return
+    before = mark.before if mark is not None and mark.before is not None else _before(segment, connection)
+    connection.execute(
+        _QUERIES["intend"],
+        (migration.version, number, segment.sha256, run_id, Jsonb(before)),
+    )
+    try:
+        ask(connection, "RESET SESSION AUTHORIZATION; RESET ALL; SET statement_timeout = 0", timeout_s=30)
+        answer = ask(connection, segment.text, timeout_s=timeout_s)
+    except (ConnectionLost, DeadlinePassed) as cause:
+        raise failure.alone_interrupted(migration, segment, cause) from cause
+    if answer.complaint is not None:
+        leftover = _clear(connection, before)
+        if leftover is None:
+            _forget(connection, migration.version, number)
+        raise failure.alone_failed(answer.complaint, migration, segment, leftover=leftover)
+    _refuse_invalid(segment, migration, connection)
+
+
+def _came_through(segment: Segment, connection: Connection, mark: Mark) -> bool:
+    """What the catalog says of an attempt whose end nobody saw. Removes a half-built index."""
+    statement = segment.statements[0]
+    if statement.kind == "index_stmt" and mark.before is not None:
+        new = _new_indexes(connection, mark.before)
+        _drop_invalid(connection, new)
+        return any(valid for _, valid in new)
+    if statement.kind in {"drop_stmt", "dropdb_stmt", "createdb_stmt"}:
+        return _exists(statement.text, connection) is (statement.kind == "createdb_stmt")
+    return False  # VACUUM, REINDEX, ALTER SYSTEM and the like may simply run again
+
+
+def _before(segment: Segment, connection: Connection) -> dict[str, Any]:
+    statement = segment.statements[0]
+    if statement.kind != "index_stmt":
+        return {}
+    table = _table_of_index(statement.text)
+    row = connection.execute(
+        _QUERIES["table_and_indexes"],
+        {"table": table},
+    ).fetchone()
+    return {} if row is None or row[0] is None else {"table": row[0], "indexes": row[1]}
+
+
+def _table_of_index(text: str) -> str:
+    import postgast
+
+    relation = postgast.parse(text).stmts[0].stmt.index_stmt.relation
+    parts = [relation.schemaname, relation.relname] if relation.schemaname else [relation.relname]
+    return sql.Identifier(*parts).as_string(None)
+
+
+def _new_indexes(connection: Connection, before: dict[str, Any]) -> Sequence[tuple[int, bool]]:
+    if "table" not in before:
+        return []
+    rows = connection.execute(
+        _QUERIES["new_indexes"],
+        (before["table"], before["indexes"]),
+    ).fetchall()
+    return [(int(oid), bool(valid)) for oid, valid in rows]
+
+
+def _drop_invalid(connection: Connection, indexes: Sequence[tuple[int, bool]]) -> None:
+    for oid, valid in indexes:
+        if not valid:
+            name = _name(connection, oid)
+            if name is not None:
+                connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.SQL(name)))
+
+
+def _clear(connection: Connection, before: dict[str, Any]) -> str | None:
+    """Drops the invalid index that a failed build left; names it when that fails too."""
+    ours = [(oid, valid) for oid, valid in _new_indexes(connection, before) if not valid]
+    _drop_invalid(connection, ours)
+    left = [name for oid, _ in ours if (name := _name(connection, oid)) is not None]
+    return f"the invalid index {left[0]} (DROP INDEX CONCURRENTLY {left[0]};)" if left else None
+
+
+def _name(connection: Connection, oid: int) -> str | None:
+    row = connection.execute(
+        _QUERIES["index_name"],
+        (oid,),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _refuse_invalid(segment: Segment, migration: Migration, connection: Connection) -> None:
+    """CREATE INDEX CONCURRENTLY IF NOT EXISTS is content with an invalid index of that name; we are not."""
+    import postgast
+
+    if segment.statements[0].kind != "index_stmt":
+        return
+    node = postgast.parse(segment.text).stmts[0].stmt.index_stmt
+    if not (node.if_not_exists and node.idxname):
+        return
+    row = connection.execute(
+        _QUERIES["invalid_index"],
+        (_table_of_index(segment.text), node.idxname),
+    ).fetchone()
+    if row is not None:
+        raise failure.invalid_index(migration, segment, str(row[0]))
+
+
+def _exists(text: str, connection: Connection) -> bool:
+    """Whether the thing that a DROP or CREATE DATABASE names is there."""
+    import postgast
+
+    stmt = postgast.parse(text).stmts[0].stmt
+    kind = stmt.WhichOneof("node")
+    if kind in {"createdb_stmt", "dropdb_stmt"}:
+        row = connection.execute(_QUERIES["database_exists"], (getattr(stmt, kind).dbname,)).fetchone()
+    else:
+        parts = [item.string.sval for item in stmt.drop_stmt.objects[0].list.items]
+        row = connection.execute(_QUERIES["relation_exists"], (sql.Identifier(*parts).as_string(None),)).fetchone()
+    return row is not None and row[0] > 0
+
+
+def _forget(connection: Connection, version: str, number: int) -> None:
+    connection.execute(
+        _QUERIES["forget"],
+        (version, number),
+    )

@@ -1,0 +1,36 @@
+-- Intent, catalog and progress of statements that no transaction can hold.
+
+-- name: progress
+SELECT segment, state, before FROM automation.migration_segments WHERE version = %s
+
+-- name: intend
+INSERT INTO automation.migration_segments (version, segment, state, sha256, run_id, before)
+VALUES (%s, %s, 'intent', %s, %s, %s)
+ON CONFLICT (version, segment) DO UPDATE SET run_id = excluded.run_id, before = excluded.before
+
+-- name: forget
+DELETE FROM automation.migration_segments WHERE version = %s AND segment = %s AND state = 'intent'
+
+-- name: table_and_indexes
+SELECT to_regclass(%(table)s)::oid::bigint,
+       coalesce(array_agg(indexrelid::bigint) FILTER (WHERE indexrelid IS NOT NULL), '{}')
+FROM pg_catalog.pg_index WHERE indrelid = to_regclass(%(table)s)
+
+-- name: new_indexes
+SELECT indexrelid::bigint, indisvalid FROM pg_catalog.pg_index
+WHERE indrelid = %s::oid AND indexrelid::bigint <> ALL (%s::bigint[])
+
+-- name: index_name
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s::oid
+
+-- name: invalid_index
+SELECT i.indexrelid::regclass::text
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = to_regclass(%s) AND c.relname = %s AND NOT i.indisvalid
+
+-- name: database_exists
+SELECT count(*) FROM pg_catalog.pg_database WHERE datname = %s
+
+-- name: relation_exists
+SELECT count(to_regclass(%s))

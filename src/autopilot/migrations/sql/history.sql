@@ -1,0 +1,16 @@
+-- What the target says was applied.
+
+-- name: existing
+SELECT to_regclass('automation.applied_migrations') IS NOT NULL, to_regclass('supabase_migrations.schema_migrations') IS NOT NULL
+
+-- name: ledger
+SELECT version, name, file, sha256, normalized_sha256, run_id, origin, finished_at FROM automation.applied_migrations
+
+-- name: begun
+SELECT DISTINCT version FROM automation.migration_segments
+
+-- name: supabase
+SELECT version FROM supabase_migrations.schema_migrations
+
+-- name: accept_edited
+UPDATE automation.applied_migrations SET file = %s, sha256 = %s, normalized_sha256 = %s WHERE version = %s

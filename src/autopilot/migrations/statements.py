@@ -1,0 +1,213 @@
+"""SQL text cut into statements by PostgreSQL's own grammar, with the line each begins on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from autopilot.errors import Refused, Where
+
+#: A statement is shown up to this many characters.
+_SHOWN = 400
+
+_SKIPPED = re.compile(r"\s+|--[^\n]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    #: As the author wrote it, without the blanks and comments before it and without the semicolon.
+    text: str
+    #: 1-based line of its first word.
+    line: int
+    #: Character at which `text` begins in the file.
+    start: int
+    #: Character after its semicolon (or the end of the file).
+    end: int
+    #: libpg_query's name of the node, as "index_stmt".
+    kind: str
+    #: Why it cannot stand in a transaction block, or None when it can.
+    alone_because: str | None
+    #: For kind "transaction_stmt": "BEGIN", "COMMIT", "ROLLBACK", …; else None.
+    control: str | None = None
+
+    def shown(self) -> str:
+        return shortened(self.text)
+
+
+def shortened(text: str) -> str:
+    """A statement for a message: one paragraph, not too long."""
+    text = text.strip()
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def statements(text: str, *, file: str) -> tuple[Statement, ...]:
+    """The statements of `text`, in order; comments and blanks alone are none.
+
+    Raises Refused (`psql_command`, `copy_from_stdin`, `syntax_error`) with file and line.
+    """
+    import postgast
+
+    try:
+        parsed = postgast.parse(text)
+    except postgast.PgQueryError as cause:
+        raise _unparsed(text, file, max(0, (cause.cursorpos or 1) - 1), str(cause)) from cause
+    raw = text.encode("utf-8")
+    to_char = _character_of(raw)
+    found: list[Statement] = []
+    line, counted = 1, 0
+    for node in parsed.stmts:
+        begin = node.stmt_location
+        stop = begin + node.stmt_len if node.stmt_len else len(raw)
+        start = first_word(text, to_char(begin))
+        end = to_char(stop)
+        line += text.count("\n", counted, start)
+        counted = start
+        found.append(_statement(node.stmt, text[start:end].rstrip(), line, start, min(end + 1, len(text))))
+    _refuse_copy(found, file)
+    return tuple(found)
+
+
+def first_word(text: str, position: int) -> int:
+    """The first character at or after `position` that is neither blank nor inside a comment."""
+    while position < len(text):
+        if text.startswith("/*", position):
+            position = _after_comment(text, position)
+        elif skipped := _SKIPPED.match(text, position):
+            position = skipped.end()
+        else:
+            break
+    return position
+
+
+def _after_comment(text: str, position: int) -> int:
+    depth = 0
+    for mark in re.finditer(r"/\*|\*/", text[position:]):
+        depth += 1 if mark[0] == "/*" else -1
+        if depth == 0:
+            return position + mark.end()
+    return len(text)
+
+
+def _character_of(raw: bytes) -> Any:
+    """libpg_query counts UTF-8 bytes; we count characters."""
+    if raw.isascii():
+        return lambda offset: offset
+    seen_bytes, seen_chars = 0, 0
+
+    def convert(offset: int) -> int:
+        nonlocal seen_bytes, seen_chars
+        seen_chars += len(raw[seen_bytes:offset].decode("utf-8"))
+        seen_bytes = offset
+        return seen_chars
+
+    return convert
+
+
+def _statement(node: Any, text: str, line: int, start: int, end: int) -> Statement:
+    kind = str(node.WhichOneof("node"))
+    inner = getattr(node, kind)
+    return Statement(
+        text=text,
+        line=line,
+        start=start,
+        end=end,
+        kind=kind,
+        alone_because=_alone_because(kind, inner),
+        control=_control(inner) if kind == "transaction_stmt" else None,
+    )
+
+
+_ALWAYS_ALONE = {
+    "vacuum_stmt": "VACUUM",
+    "createdb_stmt": "CREATE DATABASE",
+    "dropdb_stmt": "DROP DATABASE",
+    "create_table_space_stmt": "CREATE TABLESPACE",
+    "drop_table_space_stmt": "DROP TABLESPACE",
+    "alter_system_stmt": "ALTER SYSTEM",
+}
+
+
+def _alone_because(kind: str, node: Any) -> str | None:  # noqa: PLR0911 - a table of the grammar, one row a return
+    """PreventInTransactionBlock() callers of PostgreSQL 18, by node."""
+    if kind == "vacuum_stmt" and not node.is_vacuumcmd:
+        return None  # ANALYZE
+    if kind in _ALWAYS_ALONE:
+        return _ALWAYS_ALONE[kind]
+    if kind == "index_stmt" and node.concurrent:
+        return "CREATE INDEX CONCURRENTLY"
+    if kind == "drop_stmt" and node.concurrent:
+        return "DROP INDEX CONCURRENTLY"
+    if kind == "reindex_stmt":
+        return _reindex_alone(node)
+    if kind == "cluster_stmt" and not node.HasField("relation"):
+        return "CLUSTER of all tables"
+    if kind == "alter_table_stmt" and any(_detaches_concurrently(c.alter_table_cmd) for c in node.cmds):
+        return "DETACH PARTITION CONCURRENTLY"
+    if kind == "create_subscription_stmt":
+        return "CREATE SUBSCRIPTION"
+    return None
+
+
+def _reindex_alone(node: Any) -> str | None:
+    import postgast
+
+    kinds = postgast.pg_query_pb2
+    if any(p.def_elem.defname == "concurrently" for p in node.params):
+        return "REINDEX CONCURRENTLY"
+    if node.kind in {kinds.REINDEX_OBJECT_SCHEMA, kinds.REINDEX_OBJECT_SYSTEM, kinds.REINDEX_OBJECT_DATABASE}:
+        return "REINDEX of more than one table"
+    return None
+
+
+def _detaches_concurrently(command: Any) -> bool:
+    return bool(
+        command.HasField("def")
+        and getattr(command, "def").WhichOneof("node") == "partition_cmd"
+        and getattr(command, "def").partition_cmd.concurrent
+    )
+
+
+def _control(node: Any) -> str:
+    import postgast
+
+    name = postgast.pg_query_pb2.TransactionStmtKind.Name(node.kind).removeprefix("TRANS_STMT_")
+    name = "BEGIN" if name == "START" else name
+    return f"{name} AND CHAIN" if node.chain else name
+
+
+def _refuse_copy(found: list[Statement], file: str) -> None:
+    for statement in found:
+        if statement.kind == "copy_stmt" and re.search(r"(?i)\bfrom\s+stdin\b", statement.text):
+            raise _copy(statement.line, file, statement.text)
+
+
+def _unparsed(text: str, file: str, position: int, words: str) -> Refused:
+    position = min(position, len(text))
+    line = text.count("\n", 0, position) + 1
+    content = text.split("\n")[line - 1]
+    if text[position : position + 1] == "\\":
+        return Refused(
+            f"{file}:{line}: {content.strip()[:80]!r} is a command of psql, not SQL.",
+            code="psql_command",
+            hint="Remove it: a migration is sent to the server as it is and never run through psql.",
+            where=Where(file=file, line=line, statement=shortened(content)),
+        )
+    copy = re.search(r"(?is)\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;[^;]*\Z", text[:position])
+    if copy is not None:
+        return _copy(text.count("\n", 0, copy.start()) + 1, file, copy[0])
+    return Refused(
+        f"{file}:{line}: {words}.",
+        code="syntax_error",
+        hint="Mend the statement; the line is where PostgreSQL's grammar stopped understanding.",
+        where=Where(file=file, line=line, statement=shortened(content)),
+    )
+
+
+def _copy(line: int, file: str, text: str) -> Refused:
+    return Refused(
+        f"{file}:{line}: COPY … FROM STDIN takes its rows from psql, and a migration is not run through psql.",
+        code="copy_from_stdin",
+        hint="Write the rows as INSERT (pg_dump --inserts does).",
+        where=Where(file=file, line=line, statement=shortened(text.split("\n", 1)[0])),
+    )

@@ -1,0 +1,71 @@
+"""What commits together: all pending files where that provably changes nothing, else one segment at a time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from autopilot.migrations.segments import EMPTY, Migration, Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One segment of one migration, and its place there."""
+
+    migration: Migration
+    segment: Segment
+    number: int
+    #: Whether the migration's ledger row belongs to this part.
+    last: bool
+
+    def closing(self) -> Part:
+        """The part without its statement: what is left to write once a stand-alone statement is done."""
+        return Part(migration=self.migration, segment=EMPTY, number=self.number, last=self.last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """Parts of one transaction, or one stand-alone statement."""
+
+    parts: tuple[Part, ...]
+
+
+def units(migrations: tuple[Migration, ...]) -> tuple[Unit, ...]:
+    """The transactions of a run, in order."""
+    parts = tuple(part for migration in migrations for part in _parts(migration))
+    if why_apart(migrations) is None:
+        return (Unit(parts=parts),) if parts else ()
+    return tuple(Unit(parts=(part,)) for part in parts)
+
+
+def why_apart(migrations: tuple[Migration, ...]) -> str | None:
+    """Why these files commit one by one, or None where they can commit at once.
+
+    Conservative: anything whose meaning may depend on a COMMIT between two files keeps them apart.
+    """
+    if len(migrations) < 2:
+        return "there is only one file"
+    for migration in migrations:
+        file = migration.file.file
+        if not migration.transactional:
+            return f"{file} holds statements that cannot share a transaction"
+        if any(s.begin is not None for s in migration.segments):
+            return f"{file} has a BEGIN of its own"
+        for statement in migration.statements:
+            if statement.kind == "alter_enum_stmt":
+                return f"{file} adds an enum value, which can be used only once it is committed"
+            if statement.kind in {"constraints_set_stmt", "lock_stmt", "call_stmt"} or _LIVES_BY_COMMIT.search(statement.text):
+                return f"{file}:{statement.line} holds something that lives by COMMIT"
+    return None
+
+
+#: Temporary tables with ON COMMIT, deferred constraints, and the moment a transaction takes for "now".
+_LIVES_BY_COMMIT = re.compile(r"(?i)\bon\s+commit\b|\bdeferrable\b|\binitially\s+deferred\b|\btemp(orary)?\s+table\b")
+
+
+def _parts(migration: Migration) -> tuple[Part, ...]:
+    segments = migration.segments or (EMPTY,)
+    return tuple(
+        Part(migration=migration, segment=segment, number=number, last=number == len(segments) - 1)
+        for number, segment in enumerate(segments)
+    )

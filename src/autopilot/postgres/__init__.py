@@ -1,0 +1,1 @@
+"""PostgreSQL as seen from outside: addresses, sessions, the lock, client programs, embedded servers."""

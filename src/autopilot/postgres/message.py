@@ -1,0 +1,156 @@
+"""One simple-query message: many statements in one round trip, with our own wall deadline on the answer."""
+
+from __future__ import annotations
+
+import selectors
+import time
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import pq
+
+from autopilot.postgres.session import Connection
+
+#: After a cancel request the server gets this long to say that it stopped.
+CANCEL_GRACE_S = 5.0
+
+_COMPLETE = {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY}
+
+
+class ConnectionLost(Exception):
+    """The link broke while an answer was due: what the server did is not known from here."""
+
+
+class DeadlinePassed(Exception):
+    """Our own wall limit passed and the statement was cancelled (or its session given up)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """PostgreSQL's error, field by field."""
+
+    sqlstate: str
+    message: str
+    detail: str | None
+    hint: str | None
+    context: str | None
+    #: 1-based character in the message's text, where PostgreSQL gives one.
+    position: int | None
+    table: str | None
+    constraint: str | None
+
+    def words(self) -> str:
+        """PostgreSQL's own words on one line."""
+        extra = f" ({self.detail})" if self.detail else ""
+        return " ".join(f"{self.message}{extra}".split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back for a message: the finished statements' first rows, then perhaps a complaint."""
+
+    #: One entry a finished statement: its command tag and first row's text values.
+    finished: tuple[tuple[str, tuple[str | None, ...]], ...]
+    complaint: Complaint | None
+
+
+def ask(connection: Connection, text: str, *, timeout_s: float) -> Answer:
+    """Sends `text` as one message and collects the answers.
+
+    An interrupt (Ctrl-C) or the deadline cancels the statement on the server before it is raised here.
+    Raises ConnectionLost, DeadlinePassed; KeyboardInterrupt and the like pass through.
+    """
+    try:
+        connection.pgconn.send_query(text.encode("utf-8"))
+        return _collect(connection, deadline_s=time.monotonic() + timeout_s)
+    except psycopg.OperationalError as cause:
+        raise ConnectionLost(str(cause)) from cause
+    except TimeoutError:
+        _cancel(connection)
+        raise DeadlinePassed(f"no answer within {timeout_s:.0f} s") from None
+    except BaseException:
+        _cancel(connection)
+        raise
+
+
+def _collect(connection: Connection, *, deadline_s: float) -> Answer:
+    pgconn = connection.pgconn
+    finished: list[tuple[str, tuple[str | None, ...]]] = []
+    complaint: Complaint | None = None
+    while True:
+        _until_ready(pgconn, deadline_s)
+        result = pgconn.get_result()
+        if result is None:
+            return Answer(finished=tuple(finished), complaint=complaint)
+        if result.status in _COMPLETE:
+            finished.append((_text(result.command_status) or "", _first_row(result)))
+        elif result.status == pq.ExecStatus.COPY_IN:
+            pgconn.put_copy_end(b"COPY FROM STDIN has no data here")
+        elif result.status == pq.ExecStatus.COPY_OUT:
+            _discard_copy(pgconn, deadline_s)
+        else:
+            complaint = _complaint(result)
+            if pgconn.status == pq.ConnStatus.BAD:
+                raise ConnectionLost(complaint.words())
+
+
+def _until_ready(pgconn: pq.abc.PGconn, deadline_s: float) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(pgconn.socket, selectors.EVENT_READ)
+        while pgconn.flush() or pgconn.is_busy():
+            pending = selectors.EVENT_READ | (selectors.EVENT_WRITE if pgconn.flush() else 0)
+            selector.modify(pgconn.socket, pending)
+            ready = selector.select(max(0.0, deadline_s - time.monotonic()))
+            if not ready and time.monotonic() >= deadline_s:
+                raise TimeoutError
+            if any(events & selectors.EVENT_READ for _, events in ready):
+                pgconn.consume_input()
+
+
+def _discard_copy(pgconn: pq.abc.PGconn, deadline_s: float) -> None:
+    while True:
+        size, _data = pgconn.get_copy_data(1)
+        if size == -1:
+            return
+        if size == 0:
+            with selectors.DefaultSelector() as selector:
+                selector.register(pgconn.socket, selectors.EVENT_READ)
+                if not selector.select(max(0.0, deadline_s - time.monotonic())):
+                    raise TimeoutError
+            pgconn.consume_input()
+
+
+def _cancel(connection: Connection) -> None:
+    """Asks the server to stop and hears it out; a session that will not stop is closed."""
+    try:
+        connection.cancel_safe(timeout=CANCEL_GRACE_S)
+        _collect(connection, deadline_s=time.monotonic() + CANCEL_GRACE_S)
+    except (psycopg.Error, ConnectionLost, TimeoutError):
+        connection.close()
+
+
+def _first_row(result: pq.abc.PGresult) -> tuple[str | None, ...]:
+    if result.ntuples == 0:
+        return ()
+    return tuple(_text(result.get_value(0, column)) for column in range(result.nfields))
+
+
+def _complaint(result: pq.abc.PGresult) -> Complaint:
+    def field(which: pq.DiagnosticField) -> str | None:
+        return _text(result.error_field(which))
+
+    position = field(pq.DiagnosticField.STATEMENT_POSITION)
+    return Complaint(
+        sqlstate=field(pq.DiagnosticField.SQLSTATE) or "XX000",
+        message=field(pq.DiagnosticField.MESSAGE_PRIMARY) or "the server gave no reason",
+        detail=field(pq.DiagnosticField.MESSAGE_DETAIL),
+        hint=field(pq.DiagnosticField.MESSAGE_HINT),
+        context=field(pq.DiagnosticField.CONTEXT),
+        position=int(position) if position else None,
+        table=field(pq.DiagnosticField.TABLE_NAME),
+        constraint=field(pq.DiagnosticField.CONSTRAINT_NAME),
+    )
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode("utf-8", "replace")

@@ -1,0 +1,182 @@
+"""A session on the target: bounded waits, a name that tells whose it is, and refusals in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from autopilot.errors import AutopilotError, Refused, UsageError
+from autopilot.postgres.address import parameters, shown
+from autopilot.postgres.queries import named
+from autopilot.secret import Secret, literals, scrub
+
+_QUERIES = named(__file__, "session.sql")
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+#: A writing run's sessions are named `autopilot:<run>`; what only reads is named otherwise, so that no one settles it.
+RUN_PREFIX = "autopilot:"
+#: A run's session on the lock has a name of its own: runs that wait for it are not orphans.
+LOCK_PREFIX = "autopilot-lock:"
+READER_NAME = "autopilot-reader"
+OLDEST_MAJOR = 13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What the target is and what we may do there."""
+
+    version_num: int
+    version: str
+    database: str
+    role: str
+    is_superuser: bool
+    in_recovery: bool
+    read_only: bool
+    can_create_schema: bool
+    size_bytes: int
+    #: Whether a backend can be told to notice that its client is gone (PostgreSQL 14+, on most platforms).
+    checks_client: bool
+
+    @property
+    def major(self) -> int:
+        return self.version_num // 10000
+
+
+def connect(url: Secret, *, application_name: str, timeout_s: float = 10.0) -> Connection:
+    """A new session in autocommit, UTF-8, with `application_name`.
+
+    Raises UsageError (`bad_database_url`, `wrong_password`, `no_such_database`, `no_such_role`) or
+    Refused (`unreachable`, `tls_failed`, `too_many_connections`, `connection_refused_by_server`).
+    """
+    params = parameters(url)
+    settings: dict[str, Any] = {
+        **params,
+        "application_name": application_name,
+        "client_encoding": "UTF8",
+        "connect_timeout": params.get("connect_timeout", str(max(2, int(timeout_s)))),
+        "keepalives_idle": params.get("keepalives_idle", "10"),
+        "keepalives_interval": params.get("keepalives_interval", "5"),
+        "keepalives_count": params.get("keepalives_count", "3"),
+    }
+    try:
+        return psycopg.connect(autocommit=True, prepare_threshold=None, **settings)
+    except psycopg.OperationalError as cause:
+        raise connection_error(scrub(str(cause), known=literals(url)), params) from None
+
+
+@contextmanager
+def session(url: Secret, *, application_name: str) -> Iterator[Connection]:
+    """A session that is closed at the end of the block, whatever state it is in."""
+    connection = connect(url, application_name=application_name)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def connection_error(reason: str, params: Mapping[str, str]) -> AutopilotError:
+    """What a failed connection means, from libpq's words (which carry no error code)."""
+    address, user = shown(params), params.get("user", "?")
+    words = " ".join(reason.split())
+    low = words.lower()
+    for clues, kind, code, sentence, hint in _CONNECTION_FAILURES:
+        if any(clue in low for clue in clues):
+            return kind(
+                sentence.format(address=address, user=user, database=params.get("dbname", user)) + f" PostgreSQL says: {words}",
+                code=code,
+                hint=hint,
+                retryable=kind is Refused,
+            )
+    return Refused(
+        f"No connection to {address}. PostgreSQL says: {words}",
+        code="unreachable",
+        hint="Check the address and that the server is up, then run again.",
+        retryable=True,
+    )
+
+
+_CONNECTION_FAILURES: tuple[tuple[tuple[str, ...], type[Refused | UsageError], str, str, str], ...] = (
+    (
+        ("password authentication failed", "no password supplied", "sasl authentication failed", "tenant or user not found"),
+        UsageError, "wrong_password",
+        "The server at {address} does not accept the password (or the user {user!r}).",
+        "Check the password in the database URL; on Supabase take the URL anew from Project Settings → Database.",
+    ),
+    (
+        ("no pg_hba.conf entry", "peer authentication failed", "ident authentication failed"),
+        UsageError, "not_admitted",
+        "The server at {address} does not admit the user {user!r} from here.",
+        "Add a line to pg_hba.conf for this user and address, or connect the way the server asks for (TLS, another user).",
+    ),
+    (
+        ('database "', ), UsageError, "no_such_database",
+        "There is no database {database!r} at {address}.",
+        "Check the name after the last / of the database URL.",
+    ),
+    (('role "',), UsageError, "no_such_role", "There is no role {user!r} at {address}.", "Check the user in the database URL."),
+    (
+        ("certificate", "ssl", "tls"), Refused, "tls_failed",
+        "No encrypted connection to {address}.",
+        "Check sslmode and sslrootcert in the database URL, and that the host name is the certificate's.",
+    ),
+    (
+        ("too many connections", "remaining connection slots", "too many clients", "max clients reached"),
+        Refused, "too_many_connections",
+        "The server at {address} has no free connection.",
+        "Wait or close idle connections, then run again.",
+    ),
+    (
+        ("failed to resolve host", "could not translate host name", "name or service not known", "nodename nor servname"),
+        Refused, "unknown_host",
+        "The host of {address} has no address.",
+        "Check its spelling, and the name server of this machine.",
+    ),
+)  # fmt: skip
+
+
+def look(connection: Connection) -> Server:
+    """Who and where we are. Raises Refused (`server_too_old`)."""
+    version_num = connection.info.server_version
+    if version_num // 10000 < OLDEST_MAJOR:
+        raise Refused(
+            f"The server is PostgreSQL {connection.info.parameter_status('server_version')}; Autopilot needs {OLDEST_MAJOR} or newer.",
+            code="server_too_old",
+            hint=f"Upgrade the server to PostgreSQL {OLDEST_MAJOR} or newer.",
+        )
+    row = connection.execute(_QUERIES["look"]).fetchone()
+    if row is None:  # pragma: no cover - a SELECT without FROM has a row
+        raise AssertionError
+    database, role, is_superuser, in_recovery, read_only, can_create, size_bytes, checks_client = row
+    return Server(
+        version_num=version_num,
+        version=str(connection.info.parameter_status("server_version")).split(" ", 1)[0],
+        database=database,
+        role=role,
+        is_superuser=is_superuser,
+        in_recovery=in_recovery,
+        read_only=read_only,
+        can_create_schema=can_create,
+        size_bytes=size_bytes,
+        checks_client=checks_client,
+    )
+
+
+def require_writable(server: Server) -> None:
+    """Raises Refused (`read_only_database`) on a standby or a read-only default."""
+    if server.in_recovery:
+        raise Refused(
+            "The target is a standby: it takes no writes.",
+            code="read_only_database",
+            hint="Give the address of the primary server.",
+        )
+    if server.read_only:
+        raise Refused(
+            f"Transactions of {server.role!r} are read-only there (default_transaction_read_only).",
+            code="read_only_database",
+            hint="Use a role that may write; on Supabase, check that the project is not in read-only mode (disk full).",
+        )

@@ -1,0 +1,1 @@
+"""The way back: which routes there are from where a release stands, and what each would lose."""

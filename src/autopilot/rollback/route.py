@@ -1,0 +1,120 @@
+"""Chooses the way back from facts alone: the cheapest route that loses nothing comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known about the release that would be undone."""
+
+    run_id: str | None
+    #: "success", "failure", "pending", or None when nothing was ever applied.
+    status: str | None
+    versions: tuple[str, ...]
+    backup_file: str | None
+    #: Whether that backup is there and is what its manifest describes.
+    backup_good: bool
+    #: Rows by table in the backup's snapshot, and now. None where they were not counted.
+    rows_then: Mapping[str, int] | None
+    rows_now: Mapping[str, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    table: str
+    rows_then: int | None
+    rows_now: int | None
+
+    def words(self) -> str:
+        if self.rows_then is None:
+            return f"{self.table}: new since the backup, {self.rows_now} rows"
+        if self.rows_now is None:
+            return f"{self.table}: gone since the backup, had {self.rows_then} rows"
+        return f"{self.table}: {self.rows_then} rows then, {self.rows_now} now ({self.rows_now - self.rows_then:+d})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    name: str
+    #: "automatic", "by_hand" or "not_needed".
+    how: str
+    text: str
+    loses: tuple[Loss, ...]
+    #: True where the count of rows cannot show all that would be lost, as changed rows.
+    may_lose_more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayBack:
+    """Routes, best first, and why the first is best."""
+
+    summary: str
+    routes: tuple[Route, ...]
+
+
+def way_back(facts: Facts) -> WayBack:
+    """The routes that exist today for this release."""
+    if facts.status is None or facts.run_id is None:
+        return WayBack(summary="Nothing was ever applied by Autopilot here: there is nothing to undo.", routes=())
+    if facts.status in {"failure", "rollback"}:
+        return WayBack(
+            summary=f"The last run ({facts.run_id}) was rolled back or refused: the database is as it was before it.",
+            routes=(_transaction_abort(),),
+        )
+    if facts.status == "pending":
+        return WayBack(
+            summary=f"The run {facts.run_id} has not ended. The next `autopilot migrate` settles it first.",
+            routes=(_transaction_abort(),),
+        )
+    routes = [_code_only(), _forward()]
+    if facts.backup_file is not None and facts.backup_good:
+        routes.append(_restore(facts))
+    lost = f" No usable backup: {facts.backup_file} is missing or damaged." if facts.backup_file and not facts.backup_good else ""
+    return WayBack(
+        summary=f"The release {facts.run_id} applied {', '.join(facts.versions)}. These ways lead back, the least destructive first.{lost}",
+        routes=tuple(routes),
+    )
+
+
+def _transaction_abort() -> Route:
+    return Route(
+        name="transaction abort", how="not_needed", loses=(), may_lose_more=False,
+        text="PostgreSQL undid the migration together with its ledger row; nothing is left to undo.",
+    )  # fmt: skip
+
+
+def _code_only() -> Route:
+    return Route(
+        name="last good deploy", how="by_hand", loses=(), may_lose_more=False,
+        text="Publish the previous deploy in the host's dashboard. Right when the old code can live with the new schema"
+        " (only tables, columns or indexes were added). The schema and every row stay.",
+    )  # fmt: skip
+
+
+def _forward() -> Route:
+    return Route(
+        name="a migration that undoes it", how="by_hand", loses=(), may_lose_more=False,
+        text="Push a new migration that reverses the change; it is rehearsed on a copy first like any other.",
+    )  # fmt: skip
+
+
+def _restore(facts: Facts) -> Route:
+    return Route(
+        name="restore from backup", how="by_hand", loses=losses(facts.rows_then, facts.rows_now), may_lose_more=True,
+        text=f"Restore {facts.backup_file} into a new database (pg_restore) and take back from it what was lost."
+        " Restoring over the live database would discard every write since the backup.",
+    )  # fmt: skip
+
+
+def losses(then: Mapping[str, int] | None, now: Mapping[str, int] | None) -> tuple[Loss, ...]:
+    """Tables whose row counts differ. Equal counts do not prove equal rows."""
+    if then is None or now is None:
+        return ()
+    return tuple(
+        Loss(table=table, rows_then=then.get(table), rows_now=now.get(table))
+        for table in sorted(set(then) | set(now))
+        if then.get(table) != now.get(table) and not table.startswith(("automation.", "supabase_migrations."))
+    )

@@ -1,0 +1,1 @@
+"""The stories: each a file read from top to bottom, composed from the nouns."""

@@ -1,0 +1,55 @@
+"""How a release ended: one value, from which the exit code, the JSON document and the notice are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from autopilot.backups.dump import Backup
+from autopilot.errors import AutopilotError
+from autopilot.migrations.lint import Finding
+
+EXIT_CODES = {"released": 0, "nothing_to_do": 0, "refused": 1, "rolled_back": 3, "stranded": 4, "locked": 75}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """What the flight on the restored backup showed."""
+
+    server_version: str
+    #: Where the scratch server's programs come from: "debian", "embedded", …
+    origin: str
+    restored_tables: int
+    restored_rows: int
+    restore_ms: int
+    apply_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    platform: str
+    #: "success" or "failed".
+    status: str
+    #: True when the expected commit answered, None when nothing tells which deploy answered.
+    proven: bool | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    run_id: str
+    outcome: str
+    applied: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    backup: Backup | None = None
+    rehearsal: Rehearsed | None = None
+    deploy: Deployed | None = None
+    findings: tuple[Finding, ...] = ()
+    error: AutopilotError | None = None
+    duration_ms: int = 0
+    summary: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.outcome] if self.error is None else self.error.exit_code

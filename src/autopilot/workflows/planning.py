@@ -1,0 +1,95 @@
+"""What would be released: files → history → plan → segments → lint. Writes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from autopilot.errors import Refused, Where
+from autopilot.events import Noted
+from autopilot.migrations import history as histories
+from autopilot.migrations.files import Listing, listing
+from autopilot.migrations.history import History
+from autopilot.migrations.lint import Finding, lint
+from autopilot.migrations.plan import Plan, plan
+from autopilot.migrations.segments import Migration, migration
+from autopilot.migrations.unit import why_apart
+from autopilot.postgres.session import READER_NAME, Server, look, session
+from autopilot.workflows.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """`autopilot plan`: everything that is known before a run."""
+
+    plan: Plan
+    listing: Listing
+    migrations: tuple[Migration, ...]
+    findings: tuple[Finding, ...]
+    #: Why there are no findings, when the linter could not be asked.
+    lint_unavailable: str | None
+    #: Why the pending files commit one by one; None when they commit at once.
+    apart: str | None
+    server: Server
+
+
+def preview(world: World, *, allow_out_of_order: bool, accept_edited: frozenset[str]) -> Preview:
+    """Reads files and target and decides. Raises what reading, connecting and parsing raise."""
+    found = listing(world.settings.migrations_dir)
+    with session(world.database_url, application_name=READER_NAME) as connection:
+        connection.read_only = True
+        server = look(connection)
+        decided = plan(
+            found.files, histories.read(connection), allow_out_of_order=allow_out_of_order, accept_edited=accept_edited
+        )
+    pending = migrations(decided, enforce=False)
+    report = lint(pending, server_major=server.major)
+    return Preview(
+        plan=decided, listing=found, migrations=pending, findings=report.findings, lint_unavailable=report.unavailable,
+        apart=why_apart(pending) if pending else None, server=server,
+    )  # fmt: skip
+
+
+def read_files(world: World) -> Listing:
+    """The migrations directory; what is passed over is told."""
+    found = listing(world.settings.migrations_dir)
+    for ignored in found.ignored:
+        world.tell(Noted(text=f"Ignored {ignored.name!r}: {ignored.why}."))
+    return found
+
+
+def decide(found: Listing, history: History, allow_out_of_order: bool, accept_edited: frozenset[str]) -> Plan:
+    """The plan, or Refused with the first reason against it (and all of them in the message)."""
+    decided = plan(found.files, history, allow_out_of_order=allow_out_of_order, accept_edited=accept_edited)
+    refuse(decided)
+    return decided
+
+
+def refuse(decided: Plan) -> None:
+    """Raises Refused when the plan holds refusals."""
+    if decided.refusals:
+        first = decided.refusals[0]
+        raise Refused(
+            " ".join(r.message for r in decided.refusals),
+            code=first.code,
+            hint=first.hint,
+            where=Where(file=first.file),
+        )
+
+
+def migrations(decided: Plan, *, enforce: bool = True) -> tuple[Migration, ...]:
+    """The pending files cut into segments. Raises Refused for what cannot be run (always: there is no telling)."""
+    if enforce:
+        refuse(decided)
+    return tuple(migration(file) for file in decided.pending)
+
+
+def summary(decided: Plan) -> str:
+    """The plan in a sentence."""
+    drift = f", {len(decided.drift)} differing from the ledger" if decided.drift else ""
+    return f"{len(decided.pending)} pending, {len(decided.applied)} applied{drift}"
+
+
+def findings_summary(findings: tuple[Finding, ...]) -> str:
+    counts = Counter(f.severity for f in findings)
+    return ", ".join(f"{counts[s]} {s}" for s in ("danger", "warning", "info") if counts[s]) or "nothing to remark"

@@ -1,0 +1,94 @@
+"""Rehearses a release: scratch server → roles → restore → compare → apply by the very code of production."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from autopilot.backups import dump, restore
+from autopilot.backups.dump import Backup
+from autopilot.backups.restore import Role
+from autopilot.clock import elapsed_ms
+from autopilot.errors import AutopilotError, Refused
+from autopilot.events import Step
+from autopilot.migrations import apply as applying
+from autopilot.migrations.segments import Migration
+from autopilot.migrations.wire import Limits, Stamp
+from autopilot.postgres import embedded
+from autopilot.postgres.clients import Installation
+from autopilot.postgres.session import READER_NAME, Server, look, session
+from autopilot.secret import Secret
+from autopilot.workflows.outcome import Rehearsed
+from autopilot.workflows.world import World
+
+_DATABASE = "rehearsal"
+_SUPERUSER = "autopilot_scratch"
+
+
+def rehearse(
+    world: World, step: Step, *, backup: Backup, migrations: tuple[Migration, ...], roles: tuple[Role, ...],
+    server: Server, scratch: Installation, stamp: Stamp,
+) -> Rehearsed:  # fmt: skip
+    """Applies `migrations` to a scratch server that holds the restored backup.
+
+    Raises Refused: `refused_in_rehearsal` when a migration fails there, and for a rehearsal that cannot be made.
+    """
+    password = Secret(secrets.token_urlsafe(24))
+    with embedded.running(scratch, superuser=_SUPERUSER) as copy:
+        with session(copy.url(), application_name=READER_NAME) as connection:
+            restore.prepare(connection, roles, owner=server.role, password=password, database=_DATABASE)
+        begun_s = world.clock.monotonic_s()
+        restore.restore(backup.path, copy.url(_DATABASE), client=scratch, jobs=2, timeout_s=world.settings.backup_timeout_s)
+        _compare(copy.url(_DATABASE), backup)
+        restore_ms = elapsed_ms(world.clock, begun_s)
+        step.progress(0, len(migrations), "files")
+        begun_s = world.clock.monotonic_s()
+        _fly(world, step, copy.url(_DATABASE, user=server.role, password=password), migrations, stamp)
+        return Rehearsed(
+            server_version=scratch.version,
+            origin=scratch.origin,
+            restored_tables=len(backup.manifest.rows),
+            restored_rows=sum(backup.manifest.rows.values()),
+            restore_ms=restore_ms,
+            apply_ms=elapsed_ms(world.clock, begun_s),
+        )
+
+
+def _compare(url: Secret, backup: Backup) -> None:
+    with session(url, application_name=READER_NAME) as connection:
+        different = restore.differences(backup.manifest.rows, dump.count_rows(connection))
+    if different:
+        raise Refused(
+            f"The backup does not restore to what was dumped: {'; '.join(different[:3])}.",
+            code="backup_not_faithful",
+            hint="Do not rely on this backup. Run again; if it stays so, report it with `autopilot --version`.",
+        )
+
+
+def _fly(world: World, step: Step, url: Secret, migrations: tuple[Migration, ...], stamp: Stamp) -> None:
+    with session(url, application_name="autopilot-rehearsal") as connection:
+        target = applying.Target(
+            connection=connection,
+            limits=Limits(
+                apply_timeout_s=world.settings.apply_timeout_s, checks_client=look(connection).checks_client, lock_tries=1
+            ),
+            clock=world.clock,
+            chance=world.chance,
+            settle=lambda _xid: "unknown",
+            progress=lambda done, total: step.progress(done, total, "files"),
+        )
+        try:
+            applying.apply(migrations, target, replace(stamp, triggered_by="rehearsal"))
+        except AutopilotError as cause:
+            raise refused(cause) from cause
+
+
+def refused(cause: AutopilotError) -> Refused:
+    """A failure on the copy, told as what it means for production."""
+    return Refused(
+        f"Refused in rehearsal, on a copy of the target: {cause.message}",
+        code="refused_in_rehearsal",
+        state="Nothing was touched: the target never saw the migration.",
+        hint=cause.hint,
+        where=cause.where,
+    )

@@ -1,0 +1,472 @@
+"""Releases what was pushed.
+
+read → lock → settle → plan → lint → backup → rehearse → apply + record → deploy → prove → notify
+
+Until *apply* every failure ends as refused: nothing was touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import psycopg
+
+from autopilot.alerts import slack, wording
+from autopilot.alerts.wording import Notice
+from autopilot.audit import journal, schema
+from autopilot.audit.journal import Run
+from autopilot.backups import dump, restore
+from autopilot.backups.dump import Backup
+from autopilot.clock import elapsed_ms
+from autopilot.errors import AutopilotError, Refused, RolledBack, Stopped, Where
+from autopilot.events import Noted, told
+from autopilot.migrations import apply as applying
+from autopilot.migrations import history
+from autopilot.migrations.files import Listing
+from autopilot.migrations.lint import Finding, lint
+from autopilot.migrations.plan import Plan
+from autopilot.migrations.segments import Migration
+from autopilot.migrations.unit import why_apart
+from autopilot.migrations.wire import Limits, Stamp
+from autopilot.postgres import clients, lock
+from autopilot.postgres.clients import Installation
+from autopilot.postgres.session import (
+    READER_NAME,
+    RUN_PREFIX,
+    Connection,
+    Server,
+    connect,
+    look,
+    require_writable,
+    session,
+)
+from autopilot.workflows import planning
+from autopilot.workflows.outcome import Deployed, Outcome, Rehearsed
+from autopilot.workflows.proof import prove, trigger
+from autopilot.workflows.rehearsal import rehearse
+from autopilot.workflows.resume import settle
+from autopilot.workflows.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user asked for."""
+
+    run: Run
+    deploy: bool = True
+    rehearsal: bool = True
+    backup: bool = True
+    allow_out_of_order: bool = False
+    accept_edited: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Logbook:
+    """What the run has come to so far; the outcome is made from it, however the story ends."""
+
+    begun_s: float
+    applied: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    backup: Backup | None = None
+    rehearsal: Rehearsed | None = None
+    deploy: Deployed | None = None
+    findings: tuple[Finding, ...] = ()
+    migration_log_id: int | None = None
+    journal: Connection | None = None
+    #: Whether the channel was told that something begins, and so must hear how it ends.
+    announced: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """The programs a release needs, found before anything is touched."""
+
+    dump_client: Installation | None
+    scratch: Installation | None
+
+
+def release(world: World, wish: Wish) -> Outcome:
+    """The release story. Never raises for what goes wrong on the way: the outcome tells it."""
+    book = Logbook(begun_s=world.clock.monotonic_s())
+    try:
+        summary = _released(world, wish, book)
+    except AutopilotError as error:
+        return _ended_badly(world, wish, book, error)
+    except KeyboardInterrupt as cause:
+        return _ended_badly(world, wish, book, _stopped(cause, book))
+    except psycopg.Error as cause:
+        return _ended_badly(world, wish, book, _lost(cause, book))
+    outcome = "released" if book.applied or book.deploy is not None else "nothing_to_do"
+    return _outcome(world, wish, book, outcome, summary=summary, error=None)
+
+
+def _released(world: World, wish: Wish, book: Logbook) -> str:
+    files = planning.read_files(world)
+    tools, server = _preflight(world, wish, book, files)
+    with _locked(world, wish) as holder, session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as connection:
+        with told(world.tell, world.clock, "settle", "Settling what earlier runs left open") as step:
+            new = schema.ensure(connection, server, admins=world.settings.admins)
+            journal.open_run(connection, wish.run)
+            book.journal = connection
+            settled = settle(connection, run_id=wish.run.run_id, clock=world.clock, step=step)
+            step.says(
+                "; ".join(settled.sentences) or ("made the schema automation" if new and new[0] == 1 else "nothing was left open")
+            )
+        with told(world.tell, world.clock, "plan", f"Reading {world.settings.migrations_dir} against the ledger") as step:
+            plan = planning.decide(files, history.read(connection), wish.allow_out_of_order, wish.accept_edited)
+            step.says(planning.summary(plan))
+            _accept(connection, plan)
+            migrations = planning.migrations(plan)
+            book.pending, book.files = tuple(m.version for m in migrations), tuple(m.file.file for m in migrations)
+        if migrations:
+            _lint(world, book, migrations, server)
+            _back_up_and_rehearse(world, wish, book, migrations, tools, server, connection)
+            _apply(world, wish, book, migrations, server, connection, holder)
+            owed = book.migration_log_id
+        else:
+            owed = settled.deploy_owed
+        _deploy(world, wish, book, connection, owed=owed)
+        return _close(world, wish, book, connection, migrations)
+
+
+def _preflight(world: World, wish: Wish, book: Logbook, files: Listing) -> tuple[Tools, Server]:
+    """Everything that can be refused without writing a byte on the target."""
+    with told(world.tell, world.clock, "connect", "Looking at the target") as step:
+        with session(world.database_url, application_name=READER_NAME) as connection:
+            server = look(connection)
+            require_writable(server)
+            plan = planning.decide(files, history.read(connection), wish.allow_out_of_order, wish.accept_edited)
+            book.pending, book.files = tuple(f.version for f in plan.pending), tuple(f.file for f in plan.pending)
+            planning.migrations(plan)
+            schema.require_rights(connection, server)
+        tools = _tools(world, wish, server) if plan.pending else Tools(dump_client=None, scratch=None)
+        step.says(f"PostgreSQL {server.version}, database {server.database}, role {server.role}")
+    return tools, server
+
+
+def _tools(world: World, wish: Wish, server: Server) -> Tools:
+    if not wish.backup:
+        return Tools(dump_client=None, scratch=None)
+    found = clients.installations(world.settings.postgres_bin_dir)
+    dump_client = clients.for_dump(found, server_major=server.major)
+    scratch = (
+        clients.for_scratch(found, server_major=server.major, at_least=dump_client.major)
+        if wish.rehearsal and world.settings.rehearsal == "required"
+        else None
+    )
+    return Tools(dump_client=dump_client, scratch=scratch)
+
+
+@contextlib.contextmanager
+def _locked(world: World, wish: Wish) -> Iterator[Connection]:
+    with contextlib.ExitStack() as stack:
+        with told(world.tell, world.clock, "lock", "Taking the lock") as step:
+            holder = stack.enter_context(
+                lock.held(
+                    world.database_url, run_id=wish.run.run_id, wait_s=world.settings.lock_wait_s, clock=world.clock,
+                    waiting=lambda who: world.tell(Noted(text=f"Waiting for the lock, which {who} holds.")),
+                )
+            )  # fmt: skip
+            step.says("no other run is under way")
+        yield holder
+
+
+def _accept(connection: Connection, plan: Plan) -> None:
+    for file in plan.accepted:
+        history.accept_edited(
+            connection, version=file.version, file=file.file, sha256=file.sha256, normalized_sha256=file.normalized_sha256
+        )
+
+
+def _lint(world: World, book: Logbook, migrations: tuple[Migration, ...], server: Server) -> None:
+    with told(world.tell, world.clock, "lint", f"Linting {_count(migrations)}") as step:
+        report = lint(migrations, server_major=server.major)
+        book.findings = report.findings
+        step.says(report.unavailable or planning.findings_summary(report.findings))
+        if report.unavailable:
+            step.skips(report.unavailable)
+    for finding in report.findings:
+        if finding.severity != "info":
+            level = "warning" if finding.severity == "danger" else "note"
+            world.tell(Noted(text=f"{finding.file}:{finding.line}: {finding.message} [{finding.rule}]", level=level))
+
+
+def _back_up_and_rehearse(
+    world: World,
+    wish: Wish,
+    book: Logbook,
+    migrations: tuple[Migration, ...],
+    tools: Tools,
+    server: Server,
+    connection: Connection,
+) -> None:
+    if tools.dump_client is None:
+        world.tell(Noted(text="No backup and no rehearsal, as asked: the target is all there is.", level="warning"))
+        _announce(world, wish, book)
+        return
+    with told(world.tell, world.clock, "backup", "Backing up") as step:
+        source = dump.Source(
+            url=world.database_url, client=tools.dump_client, size_bytes=server.size_bytes,
+            compression="zstd" if clients.zstd(tools.dump_client) else "1",
+        )  # fmt: skip
+        book.backup = dump.take(
+            source, world.settings.backups_dir, connection=connection, run_id=wish.run.run_id, commit_sha=wish.run.commit_sha,
+            clock=world.clock, timeout_s=world.settings.backup_timeout_s,
+            progress=lambda written: step.progress(written, None, "bytes"),
+        )  # fmt: skip
+        manifest = book.backup.manifest
+        step.says(
+            f"{manifest.file}: {size(manifest.size_bytes)}, {len(manifest.rows)} tables, {sum(manifest.rows.values()):,} rows, read back whole"
+        )
+    _announce(world, wish, book)
+    if tools.scratch is None:
+        world.tell(Noted(text="No rehearsal, as asked: the target is the first to see these migrations.", level="warning"))
+        return
+    with told(world.tell, world.clock, "rehearse", "Rehearsing on the restored backup") as step:
+        book.rehearsal = rehearse(
+            world, step, backup=book.backup, migrations=migrations, roles=restore.roles(connection),
+            server=server, scratch=tools.scratch, stamp=_stamp(wish.run),
+        )  # fmt: skip
+        r = book.rehearsal
+        step.says(
+            f"restored in {r.restore_ms / 1000:.1f} s, applied in {r.apply_ms} ms on PostgreSQL {r.server_version} ({r.origin})"
+        )
+
+
+def _apply(
+    world: World,
+    wish: Wish,
+    book: Logbook,
+    migrations: tuple[Migration, ...],
+    server: Server,
+    connection: Connection,
+    holder: Connection,
+) -> None:
+    apart = why_apart(migrations)
+    with told(world.tell, world.clock, "apply", f"Applying {_count(migrations)} to {world.settings.environment_name}") as step:
+        if not lock.is_held(holder):
+            raise Refused("The lock was lost before anything was applied.", code="lock_lost", hint="Run again.", retryable=True)
+        backup_file = None if book.backup is None else book.backup.manifest.file
+        book.migration_log_id = journal.migration_begun(
+            connection, wish.run, versions=book.pending, notes=f"applying {', '.join(book.files[:8])}", backup_file=backup_file
+        )
+        begun_s = world.clock.monotonic_s()
+        with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as working:
+            target = applying.Target(
+                connection=working, limits=_limits(world, server), clock=world.clock, chance=world.chance,
+                settle=lambda xid: _what_became_of(world, wish, xid),
+                progress=lambda done, total: step.progress(done, total, "files"),
+            )  # fmt: skip
+            done = applying.apply(migrations, target, _stamp(wish.run))
+        book.applied, book.pending = tuple(a.version for a in done), ()
+        took_ms = elapsed_ms(world.clock, begun_s)
+        how = (
+            "in one transaction" if apart is None else "one transaction a file" if len(migrations) > 1 else "with its ledger row"
+        )
+        journal.migration_ended(
+            connection,
+            book.migration_log_id,
+            status="success",
+            duration_ms=took_ms,
+            notes=f"{', '.join(book.files[:8])} applied {how}",
+        )
+        step.says(f"{', '.join(book.files)} {how}" if len(book.files) < 4 else f"{len(done)} files {how}")
+
+
+def _limits(world: World, server: Server) -> Limits:
+    return Limits(
+        lock_timeout_s=world.settings.lock_timeout_s,
+        lock_tries=world.settings.lock_tries,
+        apply_timeout_s=world.settings.apply_timeout_s,
+        checks_client=server.checks_client,
+    )
+
+
+def _stamp(run: Run) -> Stamp:
+    return Stamp(run_id=run.run_id, triggered_by=run.triggered_by, commit_sha=run.commit_sha)
+
+
+def _what_became_of(world: World, wish: Wish, xid: str) -> str:
+    """Asks the server on a new session how a transaction ended, for as long as it is worth it."""
+    deadline_s = world.clock.monotonic_s() + 30
+    answer = "unknown"
+    while world.clock.monotonic_s() < deadline_s:
+        try:
+            with contextlib.closing(connect(world.database_url, application_name=READER_NAME, timeout_s=5)) as connection:
+                row = connection.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (xid,)).fetchone()
+                answer = str(row[0]) if row is not None and row[0] is not None else "unknown"
+        except (AutopilotError, psycopg.Error):
+            answer = "unknown"
+        if answer in {"committed", "aborted"}:
+            return answer
+        world.clock.sleep(0.5)
+    return answer
+
+
+def _deploy(world: World, wish: Wish, book: Logbook, connection: Connection, *, owed: int | None) -> None:
+    if not wish.deploy or owed is None:
+        return
+    if book.migration_log_id is None:
+        world.tell(Noted(text="An earlier run applied its migrations but its deploy was never proven: making up for it."))
+    with told(world.tell, world.clock, "deploy", "Asking the host for a deploy") as step:
+        deployment_id = trigger(world, step, connection, wish.run, migration_log_id=owed)
+    with told(world.tell, world.clock, "prove", "Proving that the site is healthy on it") as step:
+        book.deploy = prove(world, step, connection, wish.run, deployment_id=deployment_id)
+
+
+def _close(world: World, wish: Wish, book: Logbook, connection: Connection, migrations: tuple[Migration, ...]) -> str:
+    if not migrations and book.deploy is None:
+        journal.close_run(connection, wish.run.run_id, state="nothing_to_do")
+        return "Nothing is pending: every file here is applied."
+    words = "" if book.deploy is None else f" {book.deploy.words[:1].upper()}{book.deploy.words[1:]}."
+    journal.close_run(connection, wish.run.run_id, state="released", notes=words.strip() or None)
+    deploy = "Not deployed." if book.deploy is None else f"Deploy triggered: {book.deploy.words}."
+    _tell_channel(world, wording.succeeded(_told_release(world, wish, book), deploy=deploy))
+    return f"{_count(migrations)} applied.{words}" if migrations else f"The deploy was made up for.{words}"
+
+
+def _announce(world: World, wish: Wish, book: Logbook) -> None:
+    book.announced = True
+    _tell_channel(world, wording.started(replace(_told_release(world, wish, book), duration_ms=0)))
+
+
+def _tell_channel(world: World, notice: Notice) -> None:
+    """A channel that is down never holds up a release; that it was not told is said."""
+    webhook = world.settings.slack_webhook
+    if webhook is None:
+        return
+    with told(world.tell, world.clock, "notify", f"Telling Slack: {notice.headline}") as step:
+        why = slack.send(webhook, notice, request=world.request, sleep=world.clock.sleep)
+        if why is not None:
+            step.skips(f"{why}; the release goes on")
+
+
+def _told_release(world: World, wish: Wish, book: Logbook) -> wording.Release:
+    return wording.Release(
+        environment_name=world.settings.environment_name,
+        commit_sha=wish.run.commit_sha,
+        triggered_by=wish.run.triggered_by,
+        run_id=wish.run.run_id,
+        files=book.files,
+        backup_file=None if book.backup is None else book.backup.manifest.file,
+        duration_ms=elapsed_ms(world.clock, book.begun_s),
+    )
+
+
+def _ended_badly(world: World, wish: Wish, book: Logbook, error: AutopilotError) -> Outcome:
+    _record_failure(world, wish, book, error)
+    if book.announced or (book.journal is not None and error.outcome != "locked"):
+        release_now = _told_release(world, wish, book)
+        _tell_channel(world, wording.failed(release_now, message=error.message, state=error.state, hint=error.hint))
+    return _outcome(world, wish, book, error.outcome, summary=error.message, error=error)
+
+
+def _record_failure(world: World, wish: Wish, book: Logbook, error: AutopilotError) -> None:
+    """Writes how it ended. While the database is away it cannot be written there; the next run settles it."""
+    if book.journal is None:
+        return
+    state = "stopped" if isinstance(error, Stopped) else error.outcome
+    try:
+        with _open_journal(world, wish, book.journal) as connection:
+            applied = history.read(connection).applied
+            book.applied = tuple(v for v in book.pending if v in applied)
+            book.pending = (
+                tuple(v for v in book.pending if v not in applied) if book.migration_log_id is not None else book.pending
+            )
+            _record_migration(world, wish, book, error, connection)
+            journal.close_run(connection, wish.run.run_id, state=state, notes=error.message)
+    except (psycopg.Error, AutopilotError) as cause:
+        text = f"How this run ended could not be written to the database ({type(cause).__name__}); the next run settles it."
+        world.tell(Noted(text=text, level="warning"))
+
+
+@contextlib.contextmanager
+def _open_journal(world: World, wish: Wish, connection: Connection) -> Iterator[Connection]:
+    if not connection.closed and not connection.broken:
+        yield connection
+        return
+    with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as fresh:
+        yield fresh
+
+
+def _record_migration(world: World, wish: Wish, book: Logbook, error: AutopilotError, connection: Connection) -> None:
+    ms = elapsed_ms(world.clock, book.begun_s)
+    if book.migration_log_id is None:
+        backup_file = None if book.backup is None else book.backup.manifest.file
+        journal.migration_refused(
+            connection,
+            wish.run,
+            versions=book.pending,
+            notes=error.state,
+            error=error.message,
+            backup_file=backup_file,
+            duration_ms=ms,
+        )
+    elif book.deploy is None and not book.pending:
+        return  # the migration itself is in; what failed afterwards has its own row
+    else:
+        journal.migration_ended(
+            connection, book.migration_log_id, status="failure", notes=error.state, duration_ms=ms, error=error.message
+        )
+
+
+def _stopped(cause: KeyboardInterrupt, book: Logbook) -> Stopped:
+    number = getattr(cause, "signal_number", 2)
+    if book.migration_log_id is None:
+        return Stopped(number, message="Stopped by a signal before anything was applied.", state="Nothing was touched.")
+    if book.applied and not book.pending:
+        return Stopped(
+            number,
+            message="Stopped by a signal after the migrations were applied.",
+            state="The migrations are applied and recorded; the deploy is not proven. The next run makes up for it.",
+        )
+    return Stopped(number, message="Stopped by a signal while migrations were being applied.")
+
+
+def _lost(cause: psycopg.Error, book: Logbook) -> AutopilotError:
+    """The journal's own session failed: the database went away, or refused a row of ours."""
+    words = " ".join(str(cause).split())
+    if book.migration_log_id is None:
+        return Refused(
+            f"The database could not be worked with: {words}",
+            code="database_lost",
+            hint="Check the server, then run again.",
+            retryable=True,
+        )
+    return RolledBack(
+        f"The database went away: {words}",
+        code="database_lost",
+        state="What was not committed is rolled back by the server; the ledger tells what is in.",
+        hint="Run again when the server answers: it is settled first.",
+        retryable=True,
+        where=Where(),
+    )
+
+
+def _outcome(world: World, wish: Wish, book: Logbook, outcome: str, *, summary: str, error: AutopilotError | None) -> Outcome:
+    return Outcome(
+        run_id=wish.run.run_id,
+        outcome=outcome,
+        applied=book.applied,
+        pending=book.pending,
+        backup=book.backup,
+        rehearsal=book.rehearsal,
+        deploy=book.deploy,
+        findings=book.findings,
+        error=error,
+        duration_ms=elapsed_ms(world.clock, book.begun_s),
+        summary=summary,
+    )
+
+
+def _count(migrations: tuple[Migration, ...]) -> str:
+    return f"{len(migrations)} migration" + ("" if len(migrations) == 1 else "s")
+
+
+def size(size_bytes: int) -> str:
+    """Bytes for a person."""
+    return f"{size_bytes / 1024:.0f} KiB" if size_bytes < 1 << 20 else f"{size_bytes / (1 << 20):.1f} MiB"

@@ -1,0 +1,83 @@
+"""Where the target stands: `status`, and the way back from there. Writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autopilot.audit import reports
+from autopilot.audit.reports import LastMigration, LastRun
+from autopilot.backups import catalog, dump
+from autopilot.backups.catalog import Entry
+from autopilot.errors import Refused
+from autopilot.migrations import history as histories
+from autopilot.migrations.files import listing
+from autopilot.migrations.plan import Plan, plan
+from autopilot.postgres.session import READER_NAME, Connection, Server, look, session
+from autopilot.rollback.route import Facts, WayBack, way_back
+from autopilot.workflows.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    server: Server
+    plan: Plan
+    last_run: LastRun | None
+    last_backup: Entry | None
+    open_incidents: int
+
+
+def standing(world: World) -> Standing:
+    """`autopilot status`."""
+    files = listing(world.settings.migrations_dir).files
+    with session(world.database_url, application_name=READER_NAME) as connection:
+        connection.read_only = True
+        server = look(connection)
+        decided = plan(files, histories.read(connection), allow_out_of_order=True)
+        known = reports.exists(connection)
+        last_run = reports.last_run(connection) if known else None
+        incidents = reports.open_incidents(connection) if known else 0
+    backups = catalog.entries(world.settings.backups_dir, verify=False)
+    return Standing(
+        server=server,
+        plan=decided,
+        last_run=last_run,
+        last_backup=next((b for b in backups if b.manifest is not None and b.manifest.database == server.database), None),
+        open_incidents=incidents,
+    )
+
+
+def rollback_plan(world: World, *, to: str | None) -> WayBack:
+    """`autopilot rollback --plan`: the routes from the last release, or from the run or backup named by `to`.
+
+    Raises Refused (`unknown_run`).
+    """
+    with session(world.database_url, application_name=READER_NAME) as connection:
+        connection.read_only = True
+        look(connection)
+        found = reports.migration_of(connection, to) if reports.exists(connection) else None
+        if to is not None and found is None:
+            raise Refused(
+                f"No run and no backup is called {to!r}.",
+                code="unknown_run",
+                hint="`autopilot log` names the runs, `autopilot backup list` the backups.",
+            )
+        return way_back(_facts(world, connection, found))
+
+
+def _facts(world: World, connection: Connection, found: LastMigration | None) -> Facts:
+    entry = None if found is None or found.backup_file is None else _entry(world.settings.backups_dir, found.backup_file)
+    good = entry is not None and entry.state == "good" and entry.manifest is not None
+    return Facts(
+        run_id=None if found is None else found.run_id,
+        status=None if found is None else found.status,
+        versions=() if found is None else found.versions,
+        backup_file=None if found is None else found.backup_file,
+        backup_good=good,
+        rows_then=entry.manifest.rows if good and entry is not None and entry.manifest is not None else None,
+        rows_now=dump.count_rows(connection) if good else None,
+    )
+
+
+def _entry(directory: Path, file: str) -> Entry | None:
+    return next((e for e in catalog.entries(directory, verify=True, only=file)), None)

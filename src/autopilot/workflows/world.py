@@ -1,0 +1,25 @@
+"""Everything a story needs from outside, as one frozen value."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from autopilot.clock import Clock
+from autopilot.config import Settings
+from autopilot.events import Tell
+from autopilot.http import Client
+from autopilot.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    settings: Settings
+    clock: Clock
+    request: Client
+    chance: random.Random
+    tell: Tell
+
+    @property
+    def database_url(self) -> Secret:
+        return self.settings.require_database()
