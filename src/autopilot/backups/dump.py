@@ -273,7 +273,8 @@ def _sync(path: Path) -> None:
 
 def _no_space(directory: Path, *, needed_bytes: int, free_bytes: int) -> Refused:
     return Refused(
-        f"There is not enough room for a backup in {directory}: about {needed_bytes >> 20} MiB are needed, {free_bytes >> 20} MiB are free.",
+        f"There is not enough room for a backup in {directory}: about {needed_bytes >> 20} MiB are needed,"
+        f" {free_bytes >> 20} MiB are free.",
         code="no_space",
         hint="Make room, or point backups_dir in autopilot.toml at a larger disk.",
     )

@@ -116,7 +116,7 @@ def _hint(said: str) -> str:
             "The scratch server lacks that extension. Install PostgreSQL of the target's version with its extensions"
             " (postgres_bin_dir in autopilot.toml), or run this once with --no-rehearsal, knowing what that gives up."
         )
-    return "Nothing was changed. Mend what pg_restore complains of, or run this once with --no-rehearsal, knowing what that gives up."
+    return "Mend what pg_restore complains of, or run this once with --no-rehearsal, knowing what that gives up."
 
 
 def differences(expected: Mapping[str, int], found: Mapping[str, int]) -> tuple[str, ...]:

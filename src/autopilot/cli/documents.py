@@ -38,8 +38,12 @@ def outcome_document(outcome: Outcome, *, known: tuple[str, ...]) -> dict[str, A
 
 def finding_document(finding: Finding) -> dict[str, Any]:
     return {
-        "rule": finding.rule, "severity": finding.severity, "line": finding.line, "message": finding.message, "hint": finding.hint,
-    }  # fmt: skip
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "line": finding.line,
+        "message": finding.message,
+        "hint": finding.hint,
+    }
 
 
 def plan_document(preview: Preview) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import random
 import sys
@@ -94,7 +95,7 @@ def known_secrets() -> tuple[str, ...]:
 
     found = [Secret(value) for name, value in os.environ.items() if value and _names_a_secret(name)]
     arguments = sys.argv
-    found += [Secret(after) for before, after in zip(arguments, arguments[1:], strict=False) if before == "--db"]
+    found += [Secret(after) for before, after in itertools.pairwise(arguments) if before == "--db"]
     found += [Secret(a.removeprefix("--db=")) for a in arguments if a.startswith("--db=")]
     return tuple(dict.fromkeys(text for secret in found for text in literals(secret)))
 

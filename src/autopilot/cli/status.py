@@ -43,7 +43,10 @@ def _document(found: Standing) -> dict[str, Any]:
         },
         "last_backup": None
         if backup is None or backup.manifest is None
-        else {"file": backup.file, "state": backup.state, "taken_at": backup.manifest.taken_at, "size_bytes": backup.manifest.size_bytes},
+        else {
+            "file": backup.file, "state": backup.state,
+            "taken_at": backup.manifest.taken_at, "size_bytes": backup.manifest.size_bytes,
+        },
         "open_incidents": found.open_incidents,
     }  # fmt: skip
 

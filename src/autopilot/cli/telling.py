@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: In a log a long step says how far it is this often.
 _PLAIN_PROGRESS_EVERY_S = 10.0
 
-_MARKS = {"done": "✓", "skipped": "–", "failed": "✗"}
+_MARKS = {"done": "✓", "skipped": "-", "failed": "✗"}
 _COLOURS = {"done": "green", "skipped": "dim", "failed": "red"}
 
 
@@ -111,9 +111,8 @@ class _Lively:
             self._status.stop()
             self._status = None
         colour = _COLOURS[event.state]
-        self._print(
-            f"[{colour}]{_MARKS[event.state]}[/] [bold]{event.step:<9}[/] {self._safe(event.text)}[dim]{took(event.duration_ms)}[/]"
-        )
+        mark = f"[{colour}]{_MARKS[event.state]}[/] [bold]{event.step:<9}[/]"
+        self._print(f"{mark} {self._safe(event.text)}[dim]{took(event.duration_ms)}[/]")
 
     def _print(self, text: str) -> None:
         if self._console is not None:

@@ -113,7 +113,7 @@ def _ledger(migration: Migration) -> str:
             "'bundle'",
             "current_user::text",
             _literal(__version__),
-        ]  # fmt: skip
+        ]
     )
     statements = ", ".join(_literal(s.text) for s in migration.statements)
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autopilot.errors import Refused, Where
 from autopilot.migrations.files import MigrationFile
@@ -59,40 +59,56 @@ def migration(file: MigrationFile) -> Migration:
 
 def segments(found: tuple[Statement, ...], *, text: str, file: str) -> tuple[Segment, ...]:
     """Cuts at the author's BEGIN and COMMIT and around each statement that must stand alone."""
-    cut: list[Segment] = []
-    gathered: list[Statement] = []
+    knife = _Knife(text=text, file=file)
+    for statement in found:
+        knife.take(statement)
+    return knife.finished()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Knife:
+    """What has been cut, and what is gathered for the next segment."""
+
+    text: str
+    file: str
+    cut: list[Segment] = field(default_factory=list)
+    gathered: list[Statement] = field(default_factory=list)
     begin: Statement | None = None
 
-    def close(own_begin: Statement | None = None) -> None:
-        if gathered:
-            cut.append(_segment("transaction", tuple(gathered), text, None if own_begin is None else own_begin.text))
-            gathered.clear()
+    def take(self, statement: Statement) -> None:
+        match statement.control:
+            case "BEGIN" if self.begin is None:
+                self.close()
+                self.begin = statement
+            case "COMMIT":
+                self.close()
+                self.begin = None
+            case None if statement.alone_because is not None:
+                self.alone(statement)
+            case None | "BEGIN" | "SAVEPOINT" | "RELEASE" | "ROLLBACK_TO":
+                # a BEGIN inside a BEGIN: PostgreSQL warns and goes on, and so it must be counted
+                self.gathered.append(statement)
+            case _:
+                raise _control_refused(statement, self.file)
 
-    for statement in found:
-        if statement.control == "BEGIN" and begin is None:
-            close()
-            begin = statement
-        elif statement.control == "BEGIN":
-            gathered.append(statement)  # PostgreSQL warns and goes on, and so it must be counted
-        elif statement.control == "COMMIT":
-            close(begin)
-            begin = None
-        elif statement.control is not None and statement.control not in _INSIDE_ONE_TRANSACTION:
-            raise _control_refused(statement, file)
-        elif statement.alone_because is not None:
-            if begin is not None:
-                raise _alone_refused(statement, begin, file)
-            close()
-            cut.append(_segment("alone", (statement,), text, None))
-        else:
-            gathered.append(statement)
-    if begin is not None:
-        raise _unclosed(begin, file)
-    close()
-    return tuple(cut)
+    def close(self) -> None:
+        """Ends the transaction that is being gathered, if there is one."""
+        if self.gathered:
+            own = None if self.begin is None else self.begin.text
+            self.cut.append(_segment("transaction", tuple(self.gathered), self.text, own))
+            self.gathered.clear()
 
+    def alone(self, statement: Statement) -> None:
+        if self.begin is not None:
+            raise _alone_refused(statement, self.begin, self.file)
+        self.close()
+        self.cut.append(_segment("alone", (statement,), self.text, None))
 
-_INSIDE_ONE_TRANSACTION = {"SAVEPOINT", "RELEASE", "ROLLBACK_TO"}
+    def finished(self) -> tuple[Segment, ...]:
+        if self.begin is not None:
+            raise _unclosed(self.begin, self.file)
+        self.close()
+        return tuple(self.cut)
 
 
 def _segment(kind: str, inside: tuple[Statement, ...], text: str, begin: str | None) -> Segment:

@@ -144,7 +144,8 @@ def look(connection: Connection) -> Server:
     version_num = connection.info.server_version
     if version_num // 10000 < OLDEST_MAJOR:
         raise Refused(
-            f"The server is PostgreSQL {connection.info.parameter_status('server_version')}; Autopilot needs {OLDEST_MAJOR} or newer.",
+            f"The server is PostgreSQL {connection.info.parameter_status('server_version')};"
+            f" Autopilot needs {OLDEST_MAJOR} or newer.",
             code="server_too_old",
             hint=f"Upgrade the server to PostgreSQL {OLDEST_MAJOR} or newer.",
         )

@@ -74,9 +74,14 @@ def way_back(facts: Facts) -> WayBack:
         routes.append(_restore(facts))
     lost = f" No usable backup: {facts.backup_file} is missing or damaged." if facts.backup_file and not facts.backup_good else ""
     return WayBack(
-        summary=f"The release {facts.run_id} applied {', '.join(facts.versions)}. These ways lead back, the least destructive first.{lost}",
+        summary=f"The release {facts.run_id} applied {_listed(facts.versions)}."
+        f" These ways lead back, the least destructive first.{lost}",
         routes=tuple(routes),
     )
+
+
+def _listed(versions: tuple[str, ...]) -> str:
+    return ", ".join(versions[:5]) + (f" and {len(versions) - 5} more versions" if len(versions) > 5 else "")
 
 
 def _transaction_abort() -> Route:

@@ -219,9 +219,8 @@ def _back_up_and_rehearse(
             progress=lambda written: step.progress(written, None, "bytes"),
         )  # fmt: skip
         manifest = book.backup.manifest
-        step.says(
-            f"{manifest.file}: {size(manifest.size_bytes)}, {len(manifest.rows)} tables, {sum(manifest.rows.values()):,} rows, read back whole"
-        )
+        rows = sum(manifest.rows.values())
+        step.says(f"{manifest.file}: {size(manifest.size_bytes)}, {len(manifest.rows)} tables, {rows:,} rows, read back whole")
     _announce(world, wish, book)
     if tools.scratch is None:
         world.tell(Noted(text="No rehearsal, as asked: the target is the first to see these migrations.", level="warning"))
@@ -258,7 +257,7 @@ def _apply(
         with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as working:
             target = applying.Target(
                 connection=working, limits=_limits(world, server), clock=world.clock, chance=world.chance,
-                settle=lambda xid: _what_became_of(world, wish, xid),
+                settle=lambda xid: _what_became_of(world, xid),
                 progress=lambda done, total: step.progress(done, total, "files"),
             )  # fmt: skip
             done = applying.apply(migrations, target, _stamp(wish.run))
@@ -274,7 +273,7 @@ def _apply(
             duration_ms=took_ms,
             notes=f"{', '.join(book.files[:8])} applied {how}",
         )
-        step.says(f"{', '.join(book.files)} {how}" if len(book.files) < 4 else f"{len(done)} files {how}")
+        step.says(f"{', '.join(book.files)} {how}" if len(book.files) < 4 else f"{len(done)} files, {how}")
 
 
 def _limits(world: World, server: Server) -> Limits:
@@ -290,7 +289,7 @@ def _stamp(run: Run) -> Stamp:
     return Stamp(run_id=run.run_id, triggered_by=run.triggered_by, commit_sha=run.commit_sha)
 
 
-def _what_became_of(world: World, wish: Wish, xid: str) -> str:
+def _what_became_of(world: World, xid: str) -> str:
     """Asks the server on a new session how a transaction ended, for as long as it is worth it."""
     deadline_s = world.clock.monotonic_s() + 30
     answer = "unknown"
@@ -341,7 +340,9 @@ def _tell_channel(world: World, notice: Notice) -> None:
         return
     with told(world.tell, world.clock, "notify", f"Telling Slack: {notice.headline}") as step:
         why = slack.send(webhook, notice, request=world.request, sleep=world.clock.sleep)
-        if why is not None:
+        if why is None:
+            step.says(f"Slack was told: {notice.headline}")
+        else:
             step.skips(f"{why}; the release goes on")
 
 

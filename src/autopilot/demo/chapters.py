@@ -1,0 +1,66 @@
+"""The demo's chapters: what is pushed, and how each must end for the story to be true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: What a user sends to the site while the last push is being rehearsed: an address that differs only in case.
+LATE_LEARNER = {"name": "Amara Okafor", "email": "Amara.Okafor@mail.example", "course": "forecasting"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chapter:
+    title: str
+    #: Told before the run.
+    prologue: str
+    #: Directory under pushes/, or None for the first release.
+    push: str | None
+    message: str
+    #: The outcome and exit code that `autopilot migrate` must end with.
+    outcome: str
+    exit_code: int
+    #: Whether a user enrols while the release is under way.
+    user_writes_meanwhile: bool = False
+    #: Told after the run.
+    epilogue: str = ""
+
+
+CHAPTERS = (
+    Chapter(
+        title="First release",
+        prologue="A team pushes its learning platform: 23 migrations and a site. Production is an empty database.",
+        push=None,
+        message="First release",
+        outcome="released",
+        exit_code=0,
+        epilogue="The database was backed up, the files were flown on the restored backup, then applied; the site answers from the commit.",
+    ),
+    Chapter(
+        title="Three new migrations",
+        prologue="The next push: learners may have their certificates by mail. A column, a table with its policies, a trigger.",
+        push="2-certificates-by-mail",
+        message="Certificates by mail",
+        outcome="released",
+        exit_code=0,
+        epilogue="Only what was new ran, in one transaction, each file with its ledger row.",
+    ),
+    Chapter(
+        title="Refused in rehearsal",
+        prologue="A push that is right in itself: scores are percentages. But production holds scores of 105.",
+        push="3-refused",
+        message="Scores are percentages",
+        outcome="refused",
+        exit_code=1,
+        epilogue="It failed on the copy. Production never saw it, and the old deploy goes on serving.",
+    ),
+    Chapter(
+        title="Passes rehearsal, fails on production",
+        prologue="Addresses become lower case. While Autopilot rehearses, a user enrols with an address that differs only in case.",
+        push="4-late-row",
+        message="Addresses in lower case",
+        outcome="rolled_back",
+        exit_code=3,
+        user_writes_meanwhile=True,
+        epilogue="PostgreSQL undid the migration and its ledger row together. What the user wrote is still there.",
+    ),
+)
