@@ -105,16 +105,12 @@ class Stranded(AutopilotError):
 class Stopped(AutopilotError):
     """A signal ended the run. `exit_code` is 128 + the signal's number."""
 
-    outcome = "rolled_back"
     usual_state = "Rolled back: the database is as it was."
 
-    def __init__(self, signal_number: int, *, message: str = "Stopped by a signal.", state: str | None = None) -> None:
+    def __init__(self, signal_number: int, *, message: str, state: str | None = None, outcome: str = "rolled_back") -> None:
         super().__init__(
-            message,
-            code="stopped",
-            hint="Run the same command again when you are ready.",
-            state=state,
-            retryable=True,
+            message, code="stopped", hint="Run the same command again when you are ready.", state=state, retryable=True
         )
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number  # type: ignore[misc]  # the one error whose code depends on its cause
+        self.outcome = outcome  # type: ignore[misc]  # and whose outcome depends on its moment

@@ -55,7 +55,8 @@ def command(
     from autopilot.audit.journal import Run
     from autopilot.clock import SystemClock
     from autopilot.http import request
-    from autopilot.workflows.release import Wish, release
+    from autopilot.workflows.logbook import Wish
+    from autopilot.workflows.release import release
     from autopilot.workflows.world import World
 
     settings = frame.settings()

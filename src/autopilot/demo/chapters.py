@@ -33,7 +33,8 @@ CHAPTERS = (
         message="First release",
         outcome="released",
         exit_code=0,
-        epilogue="The database was backed up, the files were flown on the restored backup, then applied; the site answers from the commit.",
+        epilogue="The database was backed up, the files were flown on the restored backup and then applied,"
+        " and the site answers from the commit.",
     ),
     Chapter(
         title="Three new migrations",
@@ -55,7 +56,8 @@ CHAPTERS = (
     ),
     Chapter(
         title="Passes rehearsal, fails on production",
-        prologue="Addresses become lower case. While Autopilot rehearses, a user enrols with an address that differs only in case.",
+        prologue="Addresses become lower case. While Autopilot rehearses,"
+        " a user enrols with an address that differs only in case.",
         push="4-late-row",
         message="Addresses in lower case",
         outcome="rolled_back",

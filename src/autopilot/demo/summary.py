@@ -13,8 +13,10 @@ QUERIES = (
     "SELECT * FROM automation.recent_activity LIMIT 20;",
     "SELECT ran_at, commit_sha, status, duration_ms, notes FROM automation.migration_log ORDER BY ran_at DESC LIMIT 10;",
     "SELECT deployed_at, platform, status, notes FROM automation.deployment_log ORDER BY deployed_at DESC LIMIT 10;",
-    "SELECT checked_at, status, response_time_ms, checks->>'site_status' as site_status, checks->>'db_status' as db_status"
-    " FROM automation.health_log ORDER BY checked_at DESC LIMIT 20;",
+    (
+        "SELECT checked_at, status, response_time_ms, checks->>'site_status' as site_status, checks->>'db_status' as db_status"
+        " FROM automation.health_log ORDER BY checked_at DESC LIMIT 20;"
+    ),
     "SELECT * FROM automation.dashboard_stats;",
 )
 

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import psycopg
 
-from autopilot.alerts import slack, wording
-from autopilot.alerts.wording import Notice
+from autopilot.alerts import wording
 from autopilot.audit import journal, schema
 from autopilot.audit.journal import Run
 from autopilot.backups import dump, restore
-from autopilot.backups.dump import Backup
 from autopilot.clock import elapsed_ms
-from autopilot.errors import AutopilotError, Refused, RolledBack, Stopped, Where
+from autopilot.errors import AutopilotError, Refused
 from autopilot.events import Noted, told
 from autopilot.migrations import apply as applying
 from autopilot.migrations import history
 from autopilot.migrations.files import Listing
-from autopilot.migrations.lint import Finding, lint
+from autopilot.migrations.lint import lint
 from autopilot.migrations.plan import Plan
 from autopilot.migrations.segments import Migration
 from autopilot.migrations.unit import why_apart
@@ -43,42 +41,14 @@ from autopilot.postgres.session import (
     session,
 )
 from autopilot.workflows import planning
-from autopilot.workflows.outcome import Deployed, Outcome, Rehearsed
+from autopilot.workflows.ending import as_error, ended_badly, outcome_of, record_failure
+from autopilot.workflows.logbook import Logbook, Wish
+from autopilot.workflows.notices import announce, as_told, tell_channel
+from autopilot.workflows.outcome import Outcome
 from autopilot.workflows.proof import prove, trigger
 from autopilot.workflows.rehearsal import rehearse
 from autopilot.workflows.resume import settle
 from autopilot.workflows.world import World
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What the user asked for."""
-
-    run: Run
-    deploy: bool = True
-    rehearsal: bool = True
-    backup: bool = True
-    allow_out_of_order: bool = False
-    accept_edited: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True)
-class Logbook:
-    """What the run has come to so far; the outcome is made from it, however the story ends."""
-
-    begun_s: float
-    applied: tuple[str, ...] = ()
-    pending: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    backup: Backup | None = None
-    rehearsal: Rehearsed | None = None
-    deploy: Deployed | None = None
-    findings: tuple[Finding, ...] = ()
-    migration_log_id: int | None = None
-    journal: Connection | None = None
-    #: Whether the channel was told that something begins, and so must hear how it ends.
-    announced: bool = False
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,43 +64,43 @@ def release(world: World, wish: Wish) -> Outcome:
     book = Logbook(begun_s=world.clock.monotonic_s())
     try:
         summary = _released(world, wish, book)
-    except AutopilotError as error:
-        return _ended_badly(world, wish, book, error)
-    except KeyboardInterrupt as cause:
-        return _ended_badly(world, wish, book, _stopped(cause, book))
-    except psycopg.Error as cause:
-        return _ended_badly(world, wish, book, _lost(cause, book))
+    except (AutopilotError, psycopg.Error, KeyboardInterrupt) as cause:
+        return ended_badly(world, wish, book, as_error(cause, book))
     outcome = "released" if book.applied or book.deploy is not None else "nothing_to_do"
-    return _outcome(world, wish, book, outcome, summary=summary, error=None)
+    return outcome_of(world, wish, book, outcome, summary=summary, error=None)
 
 
 def _released(world: World, wish: Wish, book: Logbook) -> str:
     files = planning.read_files(world)
     tools, server = _preflight(world, wish, book, files)
     with _locked(world, wish) as holder, session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as connection:
-        with told(world.tell, world.clock, "settle", "Settling what earlier runs left open") as step:
-            new = schema.ensure(connection, server, admins=world.settings.admins)
-            journal.open_run(connection, wish.run)
-            book.journal = connection
-            settled = settle(connection, run_id=wish.run.run_id, clock=world.clock, step=step)
-            step.says(
-                "; ".join(settled.sentences) or ("made the schema automation" if new and new[0] == 1 else "nothing was left open")
-            )
-        with told(world.tell, world.clock, "plan", f"Reading {world.settings.migrations_dir} against the ledger") as step:
-            plan = planning.decide(files, history.read(connection), wish.allow_out_of_order, wish.accept_edited)
-            step.says(planning.summary(plan))
-            _accept(connection, plan)
-            migrations = planning.migrations(plan)
-            book.pending, book.files = tuple(m.version for m in migrations), tuple(m.file.file for m in migrations)
-        if migrations:
-            _lint(world, book, migrations, server)
-            _back_up_and_rehearse(world, wish, book, migrations, tools, server, connection)
-            _apply(world, wish, book, migrations, server, connection, holder)
-            owed = book.migration_log_id
-        else:
-            owed = settled.deploy_owed
-        _deploy(world, wish, book, connection, owed=owed)
-        return _close(world, wish, book, connection, migrations)
+        try:
+            return _under_lock(world, wish, book, files, tools, server, connection, holder)
+        except (AutopilotError, psycopg.Error, KeyboardInterrupt) as cause:
+            error = as_error(cause, book)
+            record_failure(world, wish, book, error, connection)
+            raise error from cause
+
+
+def _under_lock(
+    world: World,
+    wish: Wish,
+    book: Logbook,
+    files: Listing,
+    tools: Tools,
+    server: Server,
+    connection: Connection,
+    holder: Connection,
+) -> str:
+    owed = _settle(world, wish, book, server, connection)
+    migrations = _plan(world, wish, book, files, connection)
+    if migrations:
+        _lint(world, book, migrations, server)
+        _back_up_and_rehearse(world, wish, book, migrations, tools, server, connection)
+        _apply(world, wish, book, migrations, server, connection, holder)
+        owed = book.migration_log_id
+    _deploy(world, wish, book, connection, owed=owed)
+    return _close(world, wish, book, connection, migrations)
 
 
 def _preflight(world: World, wish: Wish, book: Logbook, files: Listing) -> tuple[Tools, Server]:
@@ -175,6 +145,28 @@ def _locked(world: World, wish: Wish) -> Iterator[Connection]:
         yield holder
 
 
+def _settle(world: World, wish: Wish, book: Logbook, server: Server, connection: Connection) -> int | None:
+    """Returns the migration_log id of a deploy that an earlier run still owes."""
+    with told(world.tell, world.clock, "settle", "Settling what earlier runs left open") as step:
+        new = schema.ensure(connection, server, admins=world.settings.admins)
+        journal.open_run(connection, wish.run)
+        book.opened = True
+        settled = settle(connection, run_id=wish.run.run_id, clock=world.clock, step=step)
+        first = "made the schema automation; nothing was left open" if new and new[0] == 1 else "nothing was left open"
+        step.says("; ".join(settled.sentences) or first)
+    return settled.deploy_owed
+
+
+def _plan(world: World, wish: Wish, book: Logbook, files: Listing, connection: Connection) -> tuple[Migration, ...]:
+    with told(world.tell, world.clock, "plan", f"Reading {world.settings.migrations_dir} against the ledger") as step:
+        plan = planning.decide(files, history.read(connection), wish.allow_out_of_order, wish.accept_edited)
+        step.says(planning.summary(plan))
+        _accept(connection, plan)
+        migrations = planning.migrations(plan)
+        book.pending, book.files = tuple(m.version for m in migrations), tuple(m.file.file for m in migrations)
+    return migrations
+
+
 def _accept(connection: Connection, plan: Plan) -> None:
     for file in plan.accepted:
         history.accept_edited(
@@ -206,7 +198,7 @@ def _back_up_and_rehearse(
 ) -> None:
     if tools.dump_client is None:
         world.tell(Noted(text="No backup and no rehearsal, as asked: the target is all there is.", level="warning"))
-        _announce(world, wish, book)
+        announce(world, wish, book)
         return
     with told(world.tell, world.clock, "backup", "Backing up") as step:
         source = dump.Source(
@@ -221,7 +213,7 @@ def _back_up_and_rehearse(
         manifest = book.backup.manifest
         rows = sum(manifest.rows.values())
         step.says(f"{manifest.file}: {size(manifest.size_bytes)}, {len(manifest.rows)} tables, {rows:,} rows, read back whole")
-    _announce(world, wish, book)
+    announce(world, wish, book)
     if tools.scratch is None:
         world.tell(Noted(text="No rehearsal, as asked: the target is the first to see these migrations.", level="warning"))
         return
@@ -324,144 +316,8 @@ def _close(world: World, wish: Wish, book: Logbook, connection: Connection, migr
     words = "" if book.deploy is None else f" {book.deploy.words[:1].upper()}{book.deploy.words[1:]}."
     journal.close_run(connection, wish.run.run_id, state="released", notes=words.strip() or None)
     deploy = "Not deployed." if book.deploy is None else f"Deploy triggered: {book.deploy.words}."
-    _tell_channel(world, wording.succeeded(_told_release(world, wish, book), deploy=deploy))
+    tell_channel(world, wording.succeeded(as_told(world, wish, book), deploy=deploy))
     return f"{_count(migrations)} applied.{words}" if migrations else f"The deploy was made up for.{words}"
-
-
-def _announce(world: World, wish: Wish, book: Logbook) -> None:
-    book.announced = True
-    _tell_channel(world, wording.started(replace(_told_release(world, wish, book), duration_ms=0)))
-
-
-def _tell_channel(world: World, notice: Notice) -> None:
-    """A channel that is down never holds up a release; that it was not told is said."""
-    webhook = world.settings.slack_webhook
-    if webhook is None:
-        return
-    with told(world.tell, world.clock, "notify", f"Telling Slack: {notice.headline}") as step:
-        why = slack.send(webhook, notice, request=world.request, sleep=world.clock.sleep)
-        if why is None:
-            step.says(f"Slack was told: {notice.headline}")
-        else:
-            step.skips(f"{why}; the release goes on")
-
-
-def _told_release(world: World, wish: Wish, book: Logbook) -> wording.Release:
-    return wording.Release(
-        environment_name=world.settings.environment_name,
-        commit_sha=wish.run.commit_sha,
-        triggered_by=wish.run.triggered_by,
-        run_id=wish.run.run_id,
-        files=book.files,
-        backup_file=None if book.backup is None else book.backup.manifest.file,
-        duration_ms=elapsed_ms(world.clock, book.begun_s),
-    )
-
-
-def _ended_badly(world: World, wish: Wish, book: Logbook, error: AutopilotError) -> Outcome:
-    _record_failure(world, wish, book, error)
-    if book.announced or (book.journal is not None and error.outcome != "locked"):
-        release_now = _told_release(world, wish, book)
-        _tell_channel(world, wording.failed(release_now, message=error.message, state=error.state, hint=error.hint))
-    return _outcome(world, wish, book, error.outcome, summary=error.message, error=error)
-
-
-def _record_failure(world: World, wish: Wish, book: Logbook, error: AutopilotError) -> None:
-    """Writes how it ended. While the database is away it cannot be written there; the next run settles it."""
-    if book.journal is None:
-        return
-    state = "stopped" if isinstance(error, Stopped) else error.outcome
-    try:
-        with _open_journal(world, wish, book.journal) as connection:
-            applied = history.read(connection).applied
-            book.applied = tuple(v for v in book.pending if v in applied)
-            book.pending = (
-                tuple(v for v in book.pending if v not in applied) if book.migration_log_id is not None else book.pending
-            )
-            _record_migration(world, wish, book, error, connection)
-            journal.close_run(connection, wish.run.run_id, state=state, notes=error.message)
-    except (psycopg.Error, AutopilotError) as cause:
-        text = f"How this run ended could not be written to the database ({type(cause).__name__}); the next run settles it."
-        world.tell(Noted(text=text, level="warning"))
-
-
-@contextlib.contextmanager
-def _open_journal(world: World, wish: Wish, connection: Connection) -> Iterator[Connection]:
-    if not connection.closed and not connection.broken:
-        yield connection
-        return
-    with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as fresh:
-        yield fresh
-
-
-def _record_migration(world: World, wish: Wish, book: Logbook, error: AutopilotError, connection: Connection) -> None:
-    ms = elapsed_ms(world.clock, book.begun_s)
-    if book.migration_log_id is None:
-        backup_file = None if book.backup is None else book.backup.manifest.file
-        journal.migration_refused(
-            connection,
-            wish.run,
-            versions=book.pending,
-            notes=error.state,
-            error=error.message,
-            backup_file=backup_file,
-            duration_ms=ms,
-        )
-    elif book.deploy is None and not book.pending:
-        return  # the migration itself is in; what failed afterwards has its own row
-    else:
-        journal.migration_ended(
-            connection, book.migration_log_id, status="failure", notes=error.state, duration_ms=ms, error=error.message
-        )
-
-
-def _stopped(cause: KeyboardInterrupt, book: Logbook) -> Stopped:
-    number = getattr(cause, "signal_number", 2)
-    if book.migration_log_id is None:
-        return Stopped(number, message="Stopped by a signal before anything was applied.", state="Nothing was touched.")
-    if book.applied and not book.pending:
-        return Stopped(
-            number,
-            message="Stopped by a signal after the migrations were applied.",
-            state="The migrations are applied and recorded; the deploy is not proven. The next run makes up for it.",
-        )
-    return Stopped(number, message="Stopped by a signal while migrations were being applied.")
-
-
-def _lost(cause: psycopg.Error, book: Logbook) -> AutopilotError:
-    """The journal's own session failed: the database went away, or refused a row of ours."""
-    words = " ".join(str(cause).split())
-    if book.migration_log_id is None:
-        return Refused(
-            f"The database could not be worked with: {words}",
-            code="database_lost",
-            hint="Check the server, then run again.",
-            retryable=True,
-        )
-    return RolledBack(
-        f"The database went away: {words}",
-        code="database_lost",
-        state="What was not committed is rolled back by the server; the ledger tells what is in.",
-        hint="Run again when the server answers: it is settled first.",
-        retryable=True,
-        where=Where(),
-    )
-
-
-def _outcome(world: World, wish: Wish, book: Logbook, outcome: str, *, summary: str, error: AutopilotError | None) -> Outcome:
-    return Outcome(
-        run_id=wish.run.run_id,
-        outcome=outcome,
-        applied=book.applied,
-        pending=book.pending,
-        backup=book.backup,
-        rehearsal=book.rehearsal,
-        deploy=book.deploy,
-        findings=book.findings,
-        error=error,
-        duration_ms=elapsed_ms(world.clock, book.begun_s),
-        summary=summary,
-    )
 
 
 def _count(migrations: tuple[Migration, ...]) -> str:
