@@ -54,7 +54,7 @@ test: lint
 
 bench: install
 	$(BIN)/python benchmarks/start_up.py
-	$(BIN)/python benchmarks/release.py
+	$(BIN)/python benchmarks/demo.py
 
 # The locks name versions and hashes, never where to fetch them from.
 lock: $(DEV_STAMP)

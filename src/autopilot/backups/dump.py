@@ -48,6 +48,8 @@ class Source:
 
     url: Secret
     client: Installation
+    #: The session's name on the server, by which a dead run's pg_dump is found.
+    application_name: str
     #: pg_dump's -Z: "zstd" where it can, else "gzip:1" or "1".
     compression: str
     size_bytes: int
@@ -98,8 +100,23 @@ def take(
         server_version=str(connection.info.parameter_status("server_version")).split(" ", 1)[0],
         tool="pg_dump", tool_version=source.client.version, compression=source.compression, lsn=moment.lsn, rows=moment.rows,
     )  # fmt: skip
-    manifests.write(described, directory)
+    _describe(described, directory)
     return Backup(path=directory / name, manifest=described)
+
+
+def _describe(described: Manifest, directory: Path) -> None:
+    """Writes the manifest; a backup that cannot be described is taken away again."""
+    try:
+        manifests.write(described, directory)
+    except OSError as cause:
+        (directory / described.file).unlink(missing_ok=True)
+        if cause.errno == errno.ENOSPC:
+            raise _no_space(directory, needed_bytes=1 << 20, free_bytes=0) from cause
+        raise Refused(
+            f"The manifest of {described.file} cannot be written: {cause.strerror}.",
+            code="backup_directory",
+            hint="Check the directory's permissions (backups_dir in autopilot.toml).",
+        ) from cause
 
 
 def file_name(taken_at: datetime, run_id: str) -> str:
@@ -114,7 +131,7 @@ def dump_command(source: Source, target: Path, *, snapshot_name: str, timeout_s:
             source.client.tool("pg_dump"), "--format=custom", f"--compress={source.compression}", f"--snapshot={snapshot_name}",
             f"--lock-wait-timeout={LOCK_WAIT_MS}", "--no-password", f"--file={target}",
         ),
-        env=libpq_environment(parameters(source.url)),
+        env=libpq_environment(parameters(source.url) | {"application_name": source.application_name}),
         timeout_s=timeout_s,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from autopilot.cli.frame import error_document
+from autopilot.cli.complaints import error_document
 from autopilot.migrations.lint import Finding
 from autopilot.workflows.outcome import Outcome
 from autopilot.workflows.planning import Preview

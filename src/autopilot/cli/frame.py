@@ -15,7 +15,6 @@ from typing import Any
 import click
 
 from autopilot.config import Settings, load
-from autopilot.errors import AutopilotError
 from autopilot.secret import literals, scrub
 
 
@@ -77,18 +76,6 @@ def options(*, database: bool = True, directory: bool = True) -> Callable[[Calla
     return decorate
 
 
-def complain(error: AutopilotError, *, as_json: bool) -> int:
-    """Shows an error that ended a command before it had anything else to show; returns the exit code."""
-    known = known_secrets()
-    sys.stderr.write(sentences(error, known=known))
-    if as_json:
-        import msgspec
-
-        document = {"outcome": error.outcome, "error": error_document(error, known=known)}
-        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
-    return error.exit_code
-
-
 def known_secrets() -> tuple[str, ...]:
     """Literal texts to blank out, from the environment and from --db on our own command line."""
     from autopilot.secret import Secret
@@ -110,33 +97,6 @@ def clean(text: str, *, known: tuple[str, ...]) -> str:
     """Text for a terminal or a log: no secret, no control character, no line that a CI runner would obey."""
     safe = "".join(c if c == "\n" or c.isprintable() else f"\\x{ord(c):02x}" for c in scrub(text, known=known))
     return "\n".join(f" {line}" if line.lstrip().startswith(("::", "##[")) else line for line in safe.split("\n"))
-
-
-def sentences(error: AutopilotError, *, known: tuple[str, ...]) -> str:
-    """The error as a tired person needs it: what, the statement, where the database stands, what next."""
-    lines = [error.message]
-    if error.where.statement:
-        lines += [f"    {line}" for line in error.where.statement.splitlines()]
-    lines += [error.state, f"Next: {error.hint}"]
-    return clean("\n".join(line for line in lines if line), known=known) + "\n"
-
-
-def error_document(error: AutopilotError, *, known: tuple[str, ...]) -> dict[str, Any]:
-    """The contract's `error` object, and beside it the state and whether a machine may try again."""
-
-    def safe(text: str | None) -> str | None:
-        return None if text is None else scrub(text, known=known)
-
-    return {
-        "code": error.code,
-        "message": safe(error.message),
-        "file": error.where.file,
-        "line": error.where.line,
-        "statement": safe(error.where.statement),
-        "hint": safe(error.hint),
-        "state": safe(error.state),
-        "retryable": error.retryable,
-    }
 
 
 def emit(document: Any) -> None:

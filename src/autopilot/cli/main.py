@@ -75,10 +75,10 @@ def cli(ctx: click.Context, *, config: Path | None, environment_name: str, as_js
     ctx.obj = Frame(config=config, environment_name=environment_name, as_json=as_json, verbose=verbose)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one way out for each kind of end
     """Runs the command line and returns the exit code; every error leaves as a sentence, never as a traceback."""
     from autopilot.cli import signals
-    from autopilot.cli.frame import complain
+    from autopilot.cli.complaints import complain, complain_of_usage, file_trouble, unexpected
 
     as_json = "--json" in arguments
     with signals.raised_once():
@@ -88,13 +88,17 @@ def run(arguments: Sequence[str]) -> int:
             return int(done.exit_code)
         except click.ClickException as error:
             error.show(sys.stderr)
-            return error.exit_code
+            return complain_of_usage(error.format_message(), as_json=as_json)
         except AutopilotError as error:
             return complain(error, as_json=as_json)
-        except (click.exceptions.Abort, KeyboardInterrupt) as cause:
-            sys.stderr.write("Stopped. Nothing was touched.\n")
-            return 128 + int(getattr(cause, "signal_number", None) or signals.last() or 2)
         except BrokenPipeError:
             sys.stderr.close()
             return 141
+        except OSError as error:
+            return complain(file_trouble(error), as_json=as_json)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback, no secret
+            return complain(unexpected(error), as_json=as_json, traceback_of=error if "--verbose" in arguments else None)
+        except (click.exceptions.Abort, KeyboardInterrupt) as cause:
+            sys.stderr.write("Stopped. Nothing was touched.\n")
+            return 128 + int(getattr(cause, "signal_number", None) or signals.last() or 2)
     return int(result) if isinstance(result, int) else 0

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from autopilot.cli.frame import Frame, emit, known_secrets, new_random, options, say, sentences
+from autopilot.cli.complaints import sentences
+from autopilot.cli.frame import Frame, emit, known_secrets, new_random, options, say
 from autopilot.cli.telling import teller
+
+if TYPE_CHECKING:
+    from autopilot.workflows.outcome import Outcome
 
 
 @click.command("migrate")
@@ -54,20 +59,22 @@ def command(
 
     from autopilot.audit.journal import Run
     from autopilot.clock import SystemClock
+    from autopilot.errors import AutopilotError
     from autopilot.http import request
     from autopilot.workflows.logbook import Wish
+    from autopilot.workflows.outcome import Outcome
     from autopilot.workflows.release import release
     from autopilot.workflows.world import World
 
-    settings = frame.settings()
-    settings.require_database()
+    run_id = secrets.token_hex(4)
+    try:
+        settings = frame.settings()
+        settings.require_database()
+    except AutopilotError as error:
+        return _show(frame, Outcome(run_id=run_id, outcome=error.outcome, error=error, summary=error.message))
     if lock_wait is not None:
         settings = replace(settings, lock_wait_s=lock_wait)
-    run = Run(
-        run_id=secrets.token_hex(4),
-        commit_sha=commit or _commit(settings.migrations_dir),
-        triggered_by=triggered_by or _who(),
-    )
+    run = Run(run_id=run_id, commit_sha=commit or _commit(settings.migrations_dir), triggered_by=triggered_by or _who())
     wish = Wish(
         run=run, deploy=not no_deploy, rehearsal=not no_rehearsal, backup=not no_backup,
         allow_out_of_order=allow_out_of_order, accept_edited=frozenset(accept_edited),
@@ -75,6 +82,10 @@ def command(
     with teller() as tell:
         world = World(settings=settings, clock=SystemClock(), request=request, chance=new_random(), tell=tell)
         outcome = release(world, wish)
+    return _show(frame, outcome)
+
+
+def _show(frame: Frame, outcome: Outcome) -> int:
     if frame.as_json:
         from autopilot.cli.documents import outcome_document
 

@@ -7,15 +7,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from autopilot.cli.frame import clean, known_secrets
 from autopilot.events import Event, Noted, StepEnded, StepProgress, StepStarted, Tell
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.status import Status
+    from rich.progress import Progress, TaskID
 
 #: In a log a long step says how far it is this often.
 _PLAIN_PROGRESS_EVERY_S = 10.0
@@ -67,56 +66,44 @@ class _Plain:
 
 @dataclass(slots=True)
 class _Lively:
+    """Finished steps as lines; below them the step under way, with how far it is and for how long."""
+
     known: tuple[str, ...]
-    _console: Console | None = None
-    _status: Status | None = None
-    _text: str = ""
-    _begun_s: float = field(default=0.0)
+    _progress: Progress | None = None
+    _task: TaskID | None = None
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Tell]:
         from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        self._console = Console(stderr=True, highlight=False)
-        try:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("[dim]{task.fields[far]}"), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as self._progress:
             yield self.tell
-        finally:
-            if self._status is not None:
-                self._status.stop()
 
     def tell(self, event: Event) -> None:
         match event:
-            case StepStarted():
-                self._start(event.text)
-            case StepProgress():
-                if self._status is not None:
-                    self._status.update(self._live(amount(event)))
+            case StepStarted() if self._progress is not None:
+                self._task = self._progress.add_task(self._safe(event.text), total=None, far="")
+            case StepProgress() if self._progress is not None and self._task is not None:
+                self._progress.update(self._task, far=amount(event))
             case StepEnded():
                 self._end(event)
             case Noted():
                 style = "yellow" if event.level == "warning" else "dim"
                 self._print(f"  [{style}]{self._safe(event.text)}[/]")
 
-    def _start(self, text: str) -> None:
-        self._text, self._begun_s = self._safe(text), time.monotonic()
-        if self._console is not None:
-            self._status = self._console.status(self._live(""), spinner="dots")
-            self._status.start()
-
-    def _live(self, far: str) -> str:
-        return f"{self._text}  [dim]{far}  {time.monotonic() - self._begun_s:.0f} s[/]"
-
     def _end(self, event: StepEnded) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        if self._progress is not None and self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
         colour = _COLOURS[event.state]
         mark = f"[{colour}]{_MARKS[event.state]}[/] [bold]{event.step:<9}[/]"
         self._print(f"{mark} {self._safe(event.text)}[dim]{took(event.duration_ms)}[/]")
 
     def _print(self, text: str) -> None:
-        if self._console is not None:
-            self._console.print(text)
+        if self._progress is not None:
+            self._progress.console.print(text)
 
     def _safe(self, text: str) -> str:
         from rich.markup import escape

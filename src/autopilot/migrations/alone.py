@@ -47,7 +47,7 @@ def run(part: Part, connection: Connection, *, timeout_s: float, run_id: str, ma
         (migration.version, number, segment.sha256, run_id, Jsonb(before)),
     )
     try:
-        ask(connection, "RESET SESSION AUTHORIZATION; RESET ALL; SET statement_timeout = 0", timeout_s=30)
+        ask(connection, "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SET statement_timeout = 0", timeout_s=30)
         answer = ask(connection, segment.text, timeout_s=timeout_s)
     except (ConnectionLost, DeadlinePassed) as cause:
         raise failure.alone_interrupted(migration, segment, cause) from cause

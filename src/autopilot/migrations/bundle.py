@@ -76,6 +76,7 @@ def _migration(migration: Migration) -> str:
             "IF NOT done THEN",
             *[_guarded(text, version, number) for number, text in enumerate(body)],
             "RESET SESSION AUTHORIZATION;",
+            "RESET ROLE;",
             _ledger(migration),
             "END IF;",
             "END",

@@ -49,7 +49,7 @@ class Envelope:
 _QUERIES = templates(__file__, "wire.sql")
 
 #: A file may leave any of these changed; each begins anew.
-_FRESH = ("RESET SESSION AUTHORIZATION", "RESET ALL")
+_FRESH = ("RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL")
 _XID = "SELECT pg_catalog.pg_current_xact_id()::text"
 
 
@@ -60,7 +60,7 @@ def envelope(part: Part, stamp: Stamp, connection: Connection, *, limits: Limits
     """
     opening = [*_FRESH, *([part.segment.begin or "BEGIN"] if opens else []), *_guards(limits), _XID]
     fence = [_fence(part, stamp, connection)] if part.last else []
-    closing = ["RESET SESSION AUTHORIZATION", *_records(part, stamp, connection), _XID]
+    closing = ["RESET SESSION AUTHORIZATION", "RESET ROLE", *_records(part, stamp, connection), _XID]
     head = ";\n".join([*opening, *fence]) + ";\n"
     body = part.segment.text.rstrip()
     tail = ("\n;\n" if body and not body.endswith(";") else "\n") + ";\n".join(closing)

@@ -38,7 +38,7 @@ def root_directory(chosen: Path | None, *, shared: bool) -> Path:
     shared: the server runs as another user, who has to be able to walk through it.
     Raises UsageError (`unsafe_directory`), Refused (`no_permission`, `no_space`).
     """
-    root = _default_root(shared=shared) if chosen is None else Path(os.path.abspath(chosen))  # noqa: PTH100  # no resolve: a symlink is to be seen
+    root = default_root(shared=shared) if chosen is None else Path(os.path.abspath(chosen))  # noqa: PTH100  # no resolve: a symlink is to be seen
     with storage_errors(root):
         if not os.path.lexists(root):
             _make(root, mode=0o711 if shared else 0o700)
@@ -130,7 +130,7 @@ def closed_parent(path: Path) -> Path | None:
     )
 
 
-def _default_root(*, shared: bool) -> Path:
+def default_root(*, shared: bool) -> Path:
     temporary = Path(tempfile.gettempdir())
     # A TMPDIR that is private to root (pam_tmpdir) is of no use to the server's user.
     if shared and closed_parent(temporary) is not None:

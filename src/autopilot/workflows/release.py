@@ -28,7 +28,7 @@ from autopilot.migrations.plan import Plan
 from autopilot.migrations.segments import Migration
 from autopilot.migrations.unit import why_apart
 from autopilot.migrations.wire import Limits, Stamp
-from autopilot.postgres import clients, lock
+from autopilot.postgres import clients, embedded, lock
 from autopilot.postgres.clients import Installation
 from autopilot.postgres.session import (
     READER_NAME,
@@ -148,6 +148,7 @@ def _locked(world: World, wish: Wish) -> Iterator[Connection]:
 def _settle(world: World, wish: Wish, book: Logbook, server: Server, connection: Connection) -> int | None:
     """Returns the migration_log id of a deploy that an earlier run still owes."""
     with told(world.tell, world.clock, "settle", "Settling what earlier runs left open") as step:
+        _sweep(world)
         new = schema.ensure(connection, server, admins=world.settings.admins)
         journal.open_run(connection, wish.run)
         book.opened = True
@@ -155,6 +156,13 @@ def _settle(world: World, wish: Wish, book: Logbook, server: Server, connection:
         first = "made the schema automation; nothing was left open" if new and new[0] == 1 else "nothing was left open"
         step.says("; ".join(settled.sentences) or first)
     return settled.deploy_owed
+
+
+def _sweep(world: World) -> None:
+    """Removes what dead runs left on this machine: half-written backups, scratch servers."""
+    if world.settings.backups_dir.is_dir():
+        dump.sweep(world.settings.backups_dir)
+    embedded.sweep()
 
 
 def _plan(world: World, wish: Wish, book: Logbook, files: Listing, connection: Connection) -> tuple[Migration, ...]:
@@ -203,6 +211,7 @@ def _back_up_and_rehearse(
     with told(world.tell, world.clock, "backup", "Backing up") as step:
         source = dump.Source(
             url=world.database_url, client=tools.dump_client, size_bytes=server.size_bytes,
+            application_name=RUN_PREFIX + wish.run.run_id,
             compression="zstd" if clients.zstd(tools.dump_client) else "1",
         )  # fmt: skip
         book.backup = dump.take(
@@ -313,10 +322,12 @@ def _close(world: World, wish: Wish, book: Logbook, connection: Connection, migr
     if not migrations and book.deploy is None:
         journal.close_run(connection, wish.run.run_id, state="nothing_to_do")
         return "Nothing is pending: every file here is applied."
-    words = "" if book.deploy is None else f" {book.deploy.words[:1].upper()}{book.deploy.words[1:]}."
-    journal.close_run(connection, wish.run.run_id, state="released", notes=words.strip() or None)
-    deploy = "Not deployed." if book.deploy is None else f"Deploy triggered: {book.deploy.words}."
-    tell_channel(world, wording.succeeded(as_told(world, wish, book), deploy=deploy))
+    proven = "" if book.deploy is None else book.deploy.words
+    journal.close_run(connection, wish.run.run_id, state="released", notes=proven or None)
+    asked = wish.deploy and world.settings.build_hook is not None
+    deploy = ("Deploy triggered: " if asked else "No deploy was asked for. ") + (f"{proven}." if proven else "")
+    tell_channel(world, wording.succeeded(as_told(world, wish, book), deploy=deploy.strip()))
+    words = f" {proven[:1].upper()}{proven[1:]}." if proven else ""
     return f"{_count(migrations)} applied.{words}" if migrations else f"The deploy was made up for.{words}"
 
 
