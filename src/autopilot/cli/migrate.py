@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     "--accept-edited", multiple=True, metavar="VERSION",
     help="Take an applied file that was edited since as it is now; its text is not run. May be given several times.",
 )  # fmt: skip
+@click.option("--yes-destroy-data", is_flag=True, help="With --no-backup: run even a DROP, TRUNCATE or DELETE of whole tables.")
 @click.option(
     "--lock-wait", type=click.FloatRange(min=0), metavar="SECONDS", help="How long to wait for another run; default 60."
 )
@@ -44,6 +45,7 @@ def command(
     triggered_by: str | None,
     allow_out_of_order: bool,
     accept_edited: tuple[str, ...],
+    yes_destroy_data: bool,
     lock_wait: float | None,
 ) -> int:
     """Release what is pending.
@@ -76,7 +78,7 @@ def command(
         settings = replace(settings, lock_wait_s=lock_wait)
     run = Run(run_id=run_id, commit_sha=commit or _commit(settings.migrations_dir), triggered_by=triggered_by or _who())
     wish = Wish(
-        run=run, deploy=not no_deploy, rehearsal=not no_rehearsal, backup=not no_backup,
+        run=run, deploy=not no_deploy, rehearsal=not no_rehearsal, backup=not no_backup, destroy_data=yes_destroy_data,
         allow_out_of_order=allow_out_of_order, accept_edited=frozenset(accept_edited),
     )  # fmt: skip
     with teller() as tell:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autopilot.errors import Refused, Where
+from autopilot.migrations.loss import destroys
 
 #: A statement is shown up to this many characters.
 _SHOWN = 400
@@ -30,6 +31,8 @@ class Statement:
     alone_because: str | None
     #: For kind "transaction_stmt": "BEGIN", "COMMIT", "ROLLBACK", …; else None.
     control: str | None = None
+    #: What of it destroys rows, as "DROP COLUMN"; else None.
+    destroys: str | None = None
 
     def shown(self) -> str:
         return shortened(self.text)
@@ -115,6 +118,7 @@ def _statement(node: Any, text: str, line: int, start: int, end: int) -> Stateme
         kind=kind,
         alone_because=_alone_because(kind, inner),
         control=_control(inner) if kind == "transaction_stmt" else None,
+        destroys=destroys(kind, inner),
     )
 
 

@@ -18,6 +18,8 @@ class Wish:
     deploy: bool = True
     rehearsal: bool = True
     backup: bool = True
+    #: Rows may be destroyed even where no backup holds them.
+    destroy_data: bool = False
     allow_out_of_order: bool = False
     accept_edited: frozenset[str] = frozenset()
 

@@ -84,6 +84,20 @@ def migrations(decided: Plan, *, enforce: bool = True) -> tuple[Migration, ...]:
     return tuple(migration(file) for file in decided.pending)
 
 
+def refuse_loss(pending: tuple[Migration, ...]) -> None:
+    """Raises Refused (`would_destroy_data`) for a statement that destroys rows, when no backup is to be taken."""
+    for found in pending:
+        for statement in found.statements:
+            if statement.destroys is not None:
+                raise Refused(
+                    f"{found.file.file}:{statement.line}: {statement.destroys} destroys rows,"
+                    " and --no-backup leaves no copy of them.",
+                    code="would_destroy_data",
+                    hint="Leave --no-backup out; or say that the rows may go, with --yes-destroy-data.",
+                    where=Where(file=found.file.file, line=statement.line, statement=statement.shown()),
+                )
+
+
 def summary(decided: Plan) -> str:
     """The plan in a sentence."""
     drift = f", {len(decided.drift)} differing from the ledger" if decided.drift else ""

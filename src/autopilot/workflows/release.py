@@ -95,6 +95,8 @@ def _under_lock(
     owed = _settle(world, wish, book, server, connection)
     migrations = _plan(world, wish, book, files, connection)
     if migrations:
+        if not (wish.backup or wish.destroy_data):
+            planning.refuse_loss(migrations)
         _lint(world, book, migrations, server)
         _back_up_and_rehearse(world, wish, book, migrations, tools, server, connection)
         _apply(world, wish, book, migrations, server, connection, holder)
@@ -111,7 +113,9 @@ def _preflight(world: World, wish: Wish, book: Logbook, files: Listing) -> tuple
             require_writable(server)
             plan = planning.decide(files, history.read(connection), wish.allow_out_of_order, wish.accept_edited)
             book.pending, book.files = tuple(f.version for f in plan.pending), tuple(f.file for f in plan.pending)
-            planning.migrations(plan)
+            pending = planning.migrations(plan)
+            if not (wish.backup or wish.destroy_data):
+                planning.refuse_loss(pending)
             schema.require_rights(connection, server)
         tools = _tools(world, wish, server) if plan.pending else Tools(dump_client=None, scratch=None)
         step.says(f"PostgreSQL {server.version}, database {server.database}, role {server.role}")
