@@ -18,6 +18,7 @@ from autopilot.secret import Secret
 
 DEFAULT_FILE = "autopilot.toml"
 Rehearsal = Literal["required", "off"]
+Transaction = Literal["auto", "push", "file"]
 
 
 class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +29,8 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: Directory of pg_dump, pg_restore and the rest; empty = look for them.
     postgres_bin_dir: str = ""
     rehearsal: Rehearsal = "required"
+    #: "auto": all pending files commit at once where that changes nothing else; "push": always; "file": never.
+    transaction: Transaction = "auto"
     #: How long to wait for another run's lock.
     lock_wait_s: float = 60.0
     #: How long a migration waits for a lock on a table before it lets everyone else through and tries again.
@@ -54,6 +57,7 @@ class Settings:
     backups_dir: Path
     postgres_bin_dir: Path | None
     rehearsal: Rehearsal
+    transaction: Transaction
     lock_wait_s: float
     lock_timeout_s: float
     lock_tries: int
@@ -111,6 +115,7 @@ def load(
         backups_dir=Path(chosen.backups_dir),
         postgres_bin_dir=Path(chosen.postgres_bin_dir) if chosen.postgres_bin_dir else None,
         rehearsal=chosen.rehearsal,
+        transaction=chosen.transaction,
         lock_wait_s=chosen.lock_wait_s,
         lock_timeout_s=chosen.lock_timeout_s,
         lock_tries=chosen.lock_tries,

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from autopilot.migrations import failure
 from autopilot.migrations.segments import Migration, Segment
 from autopilot.migrations.unit import Part
-from autopilot.postgres.message import ConnectionLost, DeadlinePassed, ask
+from autopilot.postgres.message import ConnectionLost, DeadlinePassed, Patience, send
 from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
 
@@ -26,14 +26,18 @@ class Mark:
     state: str
     #: For an index build: the table and the indexes it had before.
     before: dict[str, Any] | None
+    #: Of the segment's text when it was begun.
+    sha256: str
 
 
 def progress(connection: Connection, version: str) -> dict[int, Mark]:
     rows = connection.execute(_QUERIES["progress"], (version,))
-    return {row[0]: Mark(state=row[1], before=row[2]) for row in rows}
+    return {row[0]: Mark(state=row[1], before=row[2], sha256=row[3]) for row in rows}
 
 
-def run(part: Part, connection: Connection, *, timeout_s: float, run_id: str, mark: Mark | None) -> None:
+def run(
+    part: Part, connection: Connection, *, patience: Patience, session: tuple[str, ...], run_id: str, mark: Mark | None
+) -> None:
     """Runs the statement unless the catalog shows that an earlier run's attempt succeeded.
 
     What an earlier attempt left half-built is removed first. Raises RolledBack or Stranded.
@@ -47,8 +51,9 @@ def run(part: Part, connection: Connection, *, timeout_s: float, run_id: str, ma
         (migration.version, number, segment.sha256, run_id, Jsonb(before)),
     )
     try:
-        ask(connection, "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SET statement_timeout = 0", timeout_s=30)
-        answer = ask(connection, segment.text, timeout_s=timeout_s)
+        answer = send(connection, ";\n".join((*session, *_patient(segment, part))), patience=patience)
+        if answer.complaint is None:
+            answer = send(connection, segment.text, patience=patience)
     except (ConnectionLost, DeadlinePassed) as cause:
         raise failure.alone_interrupted(migration, segment, cause) from cause
     if answer.complaint is not None:
@@ -57,6 +62,14 @@ def run(part: Part, connection: Connection, *, timeout_s: float, run_id: str, ma
             _forget(connection, migration.version, number)
         raise failure.alone_failed(answer.complaint, migration, segment, leftover=leftover)
     _refuse_invalid(segment, migration, connection)
+
+
+def _patient(segment: Segment, part: Part) -> tuple[str, ...]:
+    """CONCURRENTLY waits for other transactions without standing in anybody's way: a lock_timeout would only leave
+    a half-built index. The author's own lock_timeout is kept."""
+    if part.author_set("lock_timeout"):
+        return ()
+    return ("SET lock_timeout = 0",) if "CONCURRENTLY" in (segment.statements[0].alone_because or "") else ()
 
 
 def _came_through(segment: Segment, connection: Connection, mark: Mark) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autopilot.clock import Clock, elapsed_ms
 from autopilot.errors import RolledBack, Stranded
-from autopilot.migrations import alone, failure, wire
+from autopilot.migrations import alone, failure, recut, wire
 from autopilot.migrations.segments import Migration
 from autopilot.migrations.unit import Part, Unit, units
 from autopilot.migrations.wire import Limits, Stamp
-from autopilot.postgres.message import Complaint, ConnectionLost, DeadlinePassed, ask
+from autopilot.postgres.message import Complaint, ConnectionLost, DeadlinePassed, Patience, ask, send
 from autopilot.postgres.session import Connection
 
 #: lock_not_available, deadlock_detected: the whole transaction lets go and tries again.
@@ -39,6 +39,23 @@ class Target:
     settle: Callable[[str], str]
     #: Told after each file: (files done, files in all).
     progress: Callable[[int, int], None]
+    #: Who keeps the session with this process id waiting, each in a few words.
+    blockers: Callable[[int], tuple[str, ...]] = lambda _pid: ()
+    #: Ends a session that ignores a cancel request.
+    end_backend: Callable[[int], None] = lambda _pid: None
+    #: "auto": all at once where that changes nothing; "push": all at once or not at all; "file": one by one.
+    transaction: str = "auto"
+
+
+@dataclass(slots=True)
+class _Flight:
+    """How far this run has come."""
+
+    done: list[Applied] = field(default_factory=list)
+    #: The version whose session settings are in force.
+    live: str | None = None
+    #: Who was seen in the way while the last message waited.
+    seen: tuple[str, ...] = ()
 
 
 def apply(migrations: tuple[Migration, ...], target: Target, stamp: Stamp) -> tuple[Applied, ...]:
@@ -48,43 +65,68 @@ def apply(migrations: tuple[Migration, ...], target: Target, stamp: Stamp) -> tu
     Raises RolledBack when nothing of them is in, Stranded when some of them are; KeyboardInterrupt passes
     through after the open transaction is rolled back.
     """
-    done: list[Applied] = []
-    finished_files = 0
-    for unit in units(migrations):
+    flight = _Flight()
+    left = tuple(
+        recut.as_begun(m, alone.progress(target.connection, m.version)) if not m.transactional else m for m in migrations
+    )
+    while left:
+        unit = units(left, transaction=target.transaction)[0]
         begun_s = target.clock.monotonic_s()
         try:
-            _run(unit, target, stamp)
+            _run_file_or_push(unit, left, target, stamp, flight)
+        except recut.CommitsByItself as found:
+            left = tuple(recut.with_alone(m, found.position) if m.version == found.version else m for m in left)
+            continue
         except RolledBack as cause:
-            raise failure.after(cause, done=tuple(a.file for a in done), migrations=migrations) from cause
+            raise failure.after(cause, done=tuple(a.file for a in flight.done), migrations=migrations) from cause
         ms = elapsed_ms(target.clock, begun_s)
-        for part in unit.parts:
-            if part.last:
-                file = part.migration.file
-                finished_files += 1
-                done.append(
-                    Applied(version=file.version, file=file.file, statements=len(part.migration.statements), duration_ms=ms)
-                )
-        target.progress(finished_files, len(migrations))
-    return tuple(done)
+        finished = tuple(part.migration for part in unit.parts if part.last) if len(unit.parts) > 1 else left[:1]
+        flight.done += [
+            Applied(version=m.version, file=m.file.file, statements=len(m.statements), duration_ms=ms) for m in finished
+        ]
+        left = left[len(finished) :]
+        target.progress(len(flight.done), len(migrations))
+    return tuple(flight.done)
 
 
-def _run(unit: Unit, target: Target, stamp: Stamp) -> None:
+def _run_file_or_push(unit: Unit, left: tuple[Migration, ...], target: Target, stamp: Stamp, flight: _Flight) -> None:
+    """The whole push as one transaction, or all units of the first file that is left."""
+    if len(unit.parts) > 1:
+        _transaction(unit, target, stamp, flight)
+        return
+    for own in units(left[:1]):
+        _run(own, target, stamp, flight)
+        flight.live = left[0].version
+
+
+def _run(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> None:
     part = unit.parts[0]
     if not part.migration.transactional:
         mark = alone.progress(target.connection, part.migration.version).get(part.number)
         if mark is not None and mark.state == "done":
             return
         if part.segment.kind == "alone":
-            alone.run(part, target.connection, timeout_s=target.limits.apply_timeout_s, run_id=stamp.run_id, mark=mark)
+            session = wire.session_of(part, target.limits, goes_on=flight.live == part.migration.version)
+            alone.run(
+                part, target.connection, patience=_patience(target, flight), session=session, run_id=stamp.run_id, mark=mark
+            )
+            flight.live = part.migration.version
             unit = Unit(parts=(part.closing(),))
-    _transaction(unit, target, stamp)
+    _transaction(unit, target, stamp, flight)
 
 
-def _transaction(unit: Unit, target: Target, stamp: Stamp) -> None:
+def _patience(target: Target, flight: _Flight) -> Patience:
+    def waiting(pid: int) -> None:
+        flight.seen = target.blockers(pid) or flight.seen
+
+    return Patience(timeout_s=target.limits.apply_timeout_s, waiting=waiting, end_backend=target.end_backend)
+
+
+def _transaction(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> None:
     """One transaction, tried again while a lock is taken; nothing is held between tries."""
     tries = max(1, target.limits.lock_tries)
     for attempt in range(1, tries + 1):
-        complaint, error = _attempt(unit, target, stamp, attempt=attempt)
+        complaint, error = _attempt(unit, target, stamp, flight, attempt=attempt)
         if error is None:
             return
         if complaint is None or complaint.sqlstate not in _TRY_AGAIN or attempt == tries:
@@ -92,15 +134,21 @@ def _transaction(unit: Unit, target: Target, stamp: Stamp) -> None:
         target.clock.sleep(target.chance.uniform(0.5, 1.5) * min(8.0, 0.125 * 2**attempt))
 
 
-def _attempt(unit: Unit, target: Target, stamp: Stamp, *, attempt: int) -> tuple[Complaint | None, Exception | None]:
+def _attempt(
+    unit: Unit, target: Target, stamp: Stamp, flight: _Flight, *, attempt: int
+) -> tuple[Complaint | None, Exception | None]:
     xid: str | None = None
+    flight.seen = ()
+    part = unit.parts[0]
     try:
         for part in unit.parts:
-            envelope = wire.envelope(part, stamp, target.connection, limits=target.limits, opens=xid is None)
-            answer = ask(target.connection, envelope.text, timeout_s=target.limits.apply_timeout_s)
+            session = wire.session_of(part, target.limits, goes_on=flight.live == part.migration.version)
+            envelope = wire.envelope(part, stamp, target.connection, session=session, opens=xid is None)
+            answer = send(target.connection, envelope.text, patience=_patience(target, flight), copy_data=part.segment.copy_rows)
             if answer.complaint is not None:
                 _roll_back(target.connection)
-                return answer.complaint, failure.rejected(answer, part, envelope, tries=attempt)
+                recut.raise_if_it_commits(answer, part, envelope)
+                return answer.complaint, failure.rejected(answer, part, envelope, tries=attempt, blockers=flight.seen)
             xid = xid or answer.finished[envelope.xid_before][1][0]
             if xid is None or xid != answer.finished[envelope.xid_after][1][0]:
                 _roll_back(target.connection)

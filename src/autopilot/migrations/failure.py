@@ -23,7 +23,7 @@ _HINTS = {
 _RETRYABLE = {"55P03", "40P01", "40001", "53100", "53300", "57P01", "57P02", "57P03"}
 
 
-def rejected(answer: Answer, part: Part, envelope: Envelope, *, tries: int) -> AutopilotError:
+def rejected(answer: Answer, part: Part, envelope: Envelope, *, tries: int, blockers: tuple[str, ...] = ()) -> AutopilotError:
     """The error for a transaction that PostgreSQL refused; it has been rolled back."""
     complaint, migration, segment = answer.complaint, part.migration, part.segment
     if complaint is None:  # pragma: no cover - callers have looked
@@ -33,6 +33,7 @@ def rejected(answer: Answer, part: Part, envelope: Envelope, *, tries: int) -> A
         return _ours(complaint, migration)
     where = locate(migration, segment, segment.statements[index], complaint, text_start=envelope.text_start)
     again = f" (tried {tries} times)" if tries > 1 else ""
+    again += f". In the way: {'; '.join(blockers)}" if blockers and complaint.sqlstate in {"55P03", "40P01"} else ""
     return (RolledBack if _is_whole(migration, segment) else Stranded)(
         f"{where}: PostgreSQL says: {complaint.words()}{again}",
         code="lock_not_available" if complaint.sqlstate == "55P03" else "migration_failed",
@@ -49,7 +50,7 @@ def locate(migration: Migration, segment: Segment, statement: Statement, complai
     if complaint.position is not None:
         at = segment.start + complaint.position - 1 - text_start
         if statement.start <= at <= statement.end:
-            line = migration.file.text.count("\n", 0, at) + 1
+            line = migration.sql.count("\n", 0, at) + 1
     return Where(file=migration.file.file, line=line, statement=statement.shown())
 
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from autopilot.errors import Refused, Where
+from autopilot.migrations.copy_rows import lifted
 from autopilot.migrations.files import MigrationFile
 from autopilot.migrations.statements import Statement, statements
 
@@ -25,6 +26,11 @@ class Segment:
     start: int
 
     @property
+    def copy_rows(self) -> tuple[str, ...]:
+        """The rows of its COPY … FROM STDIN statements, in order."""
+        return tuple(s.copy_rows for s in self.statements if s.copy_rows is not None)
+
+    @property
     def sha256(self) -> str:
         return hashlib.sha256(self.text.encode("utf-8")).hexdigest()
 
@@ -38,8 +44,12 @@ class Migration:
     """A file together with its segments. An empty file has none."""
 
     file: MigrationFile
+    #: The file's text with blank lines in place of COPY rows; every position is one in this.
+    sql: str
     statements: tuple[Statement, ...]
     segments: tuple[Segment, ...]
+    #: Positions of statements that stand alone because running them showed that they commit.
+    alone: frozenset[int] = frozenset()
 
     @property
     def version(self) -> str:
@@ -51,17 +61,25 @@ class Migration:
         return len(self.segments) <= 1 and all(s.kind == "transaction" for s in self.segments)
 
 
-def migration(file: MigrationFile) -> Migration:
-    """Raises Refused as `statements()` does, and `alone_in_transaction`, `transaction_control`, `unclosed_transaction`."""
+def migration(file: MigrationFile, *, alone: frozenset[int] = frozenset()) -> Migration:
+    """The file cut into segments; `alone` names (by position) CALL and DO statements that turned out to commit.
+
+    Raises Refused as `statements()` does, and `alone_in_transaction`, `transaction_control`, `unclosed_transaction`."""
     found = statements(file.text, file=file.file)
-    return Migration(file=file, statements=found, segments=segments(found, text=file.text, file=file.file))
+    sql, _ = lifted(file.text, file=file.file)
+    return Migration(
+        file=file, sql=sql, statements=found, segments=segments(found, text=sql, file=file.file, alone=alone), alone=alone
+    )
 
 
-def segments(found: tuple[Statement, ...], *, text: str, file: str) -> tuple[Segment, ...]:
+def segments(found: tuple[Statement, ...], *, text: str, file: str, alone: frozenset[int] = frozenset()) -> tuple[Segment, ...]:
     """Cuts at the author's BEGIN and COMMIT and around each statement that must stand alone."""
     knife = _Knife(text=text, file=file)
-    for statement in found:
-        knife.take(statement)
+    for position, statement in enumerate(found):
+        if position in alone:
+            knife.alone(statement)
+        else:
+            knife.take(statement)
     return knife.finished()
 
 
@@ -85,11 +103,19 @@ class _Knife:
                 self.begin = None
             case None if statement.alone_because is not None:
                 self.alone(statement)
+            case None if self.begin is None and self.uses_new_label(statement):
+                self.close()
+                self.gathered.append(statement)
             case None | "BEGIN" | "SAVEPOINT" | "RELEASE" | "ROLLBACK_TO":
                 # a BEGIN inside a BEGIN: PostgreSQL warns and goes on, and so it must be counted
                 self.gathered.append(statement)
             case _:
                 raise _control_refused(statement, self.file)
+
+    def uses_new_label(self, statement: Statement) -> bool:
+        """Whether an enum value added in the transaction at hand may be used: it can be only once it is committed."""
+        labels = [s.enum_label for s in self.gathered if s.enum_label is not None]
+        return any("'" + label.replace("'", "''") + "'" in statement.text for label in labels)
 
     def close(self) -> None:
         """Ends the transaction that is being gathered, if there is one."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from autopilot.errors import Refused, Where
+from autopilot.migrations.copy_rows import lifted
 from autopilot.migrations.loss import destroys
 
 #: A statement is shown up to this many characters.
@@ -33,6 +35,12 @@ class Statement:
     control: str | None = None
     #: What of it destroys rows, as "DROP COLUMN"; else None.
     destroys: str | None = None
+    #: For COPY … FROM STDIN: the rows that follow it in the file; else None.
+    copy_rows: str | None = None
+    #: For ALTER TYPE … ADD VALUE: the new label; else None.
+    enum_label: str | None = None
+    #: Whether it changes a setting for the rest of the session.
+    sets_session: bool = False
 
     def shown(self) -> str:
         return shortened(self.text)
@@ -47,27 +55,27 @@ def shortened(text: str) -> str:
 def statements(text: str, *, file: str) -> tuple[Statement, ...]:
     """The statements of `text`, in order; comments and blanks alone are none.
 
-    Raises Refused (`psql_command`, `copy_from_stdin`, `syntax_error`) with file and line.
+    Raises Refused (`psql_command`, `syntax_error`, `copy_without_end`) with file and line.
     """
     import postgast
 
+    sql, rows = lifted(text, file=file)
     try:
-        parsed = postgast.parse(text)
+        parsed = postgast.parse(sql)
     except postgast.PgQueryError as cause:
-        raise _unparsed(text, file, max(0, (cause.cursorpos or 1) - 1), str(cause)) from cause
-    raw = text.encode("utf-8")
+        raise _unparsed(sql, file, max(0, (cause.cursorpos or 1) - 1), str(cause)) from cause
+    raw = sql.encode("utf-8")
     to_char = _character_of(raw)
     found: list[Statement] = []
     line, counted = 1, 0
     for node in parsed.stmts:
         begin = node.stmt_location
         stop = begin + node.stmt_len if node.stmt_len else len(raw)
-        start = first_word(text, to_char(begin))
+        start = first_word(sql, to_char(begin))
         end = to_char(stop)
-        line += text.count("\n", counted, start)
+        line += sql.count("\n", counted, start)
         counted = start
-        found.append(_statement(node.stmt, text[start:end].rstrip(), line, start, min(end + 1, len(text))))
-    _refuse_copy(found, file)
+        found.append(_statement(node.stmt, sql[start:end].rstrip(), line, start, min(end + 1, len(sql)), rows))
     return tuple(found)
 
 
@@ -107,7 +115,7 @@ def _character_of(raw: bytes) -> Any:
     return convert
 
 
-def _statement(node: Any, text: str, line: int, start: int, end: int) -> Statement:
+def _statement(node: Any, text: str, line: int, start: int, end: int, rows: Mapping[int, str]) -> Statement:
     kind = str(node.WhichOneof("node"))
     inner = getattr(node, kind)
     return Statement(
@@ -119,6 +127,9 @@ def _statement(node: Any, text: str, line: int, start: int, end: int) -> Stateme
         alone_because=_alone_because(kind, inner),
         control=_control(inner) if kind == "transaction_stmt" else None,
         destroys=destroys(kind, inner),
+        sets_session=kind == "variable_set_stmt" and not inner.is_local,
+        enum_label=inner.new_val if kind == "alter_enum_stmt" and not inner.old_val else None,
+        copy_rows=rows.get(end, "") if _reads_stdin(kind, inner) else None,
     )
 
 
@@ -180,10 +191,8 @@ def _control(node: Any) -> str:
     return f"{name} AND CHAIN" if node.chain else name
 
 
-def _refuse_copy(found: list[Statement], file: str) -> None:
-    for statement in found:
-        if statement.kind == "copy_stmt" and re.search(r"(?i)\bfrom\s+stdin\b", statement.text):
-            raise _copy(statement.line, file, statement.text)
+def _reads_stdin(kind: str, node: Any) -> bool:
+    return kind == "copy_stmt" and bool(node.is_from) and not node.filename and not node.is_program
 
 
 def _unparsed(text: str, file: str, position: int, words: str) -> Refused:
@@ -197,21 +206,9 @@ def _unparsed(text: str, file: str, position: int, words: str) -> Refused:
             hint="Remove it: a migration is sent to the server as it is and never run through psql.",
             where=Where(file=file, line=line, statement=shortened(content)),
         )
-    copy = re.search(r"(?is)\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*;[^;]*\Z", text[:position])
-    if copy is not None:
-        return _copy(text.count("\n", 0, copy.start()) + 1, file, copy[0])
     return Refused(
         f"{file}:{line}: {words}.",
         code="syntax_error",
         hint="Mend the statement; the line is where PostgreSQL's grammar stopped understanding.",
         where=Where(file=file, line=line, statement=shortened(content)),
-    )
-
-
-def _copy(line: int, file: str, text: str) -> Refused:
-    return Refused(
-        f"{file}:{line}: COPY … FROM STDIN takes its rows from psql, and a migration is not run through psql.",
-        code="copy_from_stdin",
-        hint="Write the rows as INSERT (pg_dump --inserts does).",
-        where=Where(file=file, line=line, statement=shortened(text.split("\n", 1)[0])),
     )

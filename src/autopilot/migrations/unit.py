@@ -18,6 +18,11 @@ class Part:
     #: Whether the migration's ledger row belongs to this part.
     last: bool
 
+    def author_set(self, setting: str) -> bool:
+        """Whether the file itself has set this for its session, before this part."""
+        earlier = self.migration.segments[: self.number]
+        return any(s.sets_session and setting in s.text.lower() for segment in earlier for s in segment.statements)
+
     def closing(self) -> Part:
         """The part without its statement: what is left to write once a stand-alone statement is done."""
         return Part(migration=self.migration, segment=EMPTY, number=self.number, last=self.last)
@@ -30,12 +35,24 @@ class Unit:
     parts: tuple[Part, ...]
 
 
-def units(migrations: tuple[Migration, ...]) -> tuple[Unit, ...]:
-    """The transactions of a run, in order."""
+def units(migrations: tuple[Migration, ...], *, transaction: str = "auto") -> tuple[Unit, ...]:
+    """The transactions of a run, in order. `transaction` is the setting: "auto", "push" or "file"."""
     parts = tuple(part for migration in migrations for part in _parts(migration))
-    if why_apart(migrations) is None:
-        return (Unit(parts=parts),) if parts else ()
+    together = transaction == "push" or (transaction == "auto" and why_apart(migrations) is None)
+    if together and len(migrations) > 1 and why_never_together(migrations) is None:
+        return (Unit(parts=parts),)
     return tuple(Unit(parts=(part,)) for part in parts)
+
+
+def why_never_together(migrations: tuple[Migration, ...]) -> str | None:
+    """Why no setting can make these files one transaction, or None where `transaction = "push"` can."""
+    for migration in migrations:
+        file = migration.file.file
+        if not migration.transactional:
+            return f"{file} holds statements that cannot share a transaction"
+        if any(s.begin is not None for s in migration.segments):
+            return f"{file} has a BEGIN of its own"
+    return None
 
 
 def why_apart(migrations: tuple[Migration, ...]) -> str | None:
@@ -45,12 +62,11 @@ def why_apart(migrations: tuple[Migration, ...]) -> str | None:
     """
     if len(migrations) < 2:
         return "there is only one file"
+    never = why_never_together(migrations)
+    if never is not None:
+        return never
     for migration in migrations:
         file = migration.file.file
-        if not migration.transactional:
-            return f"{file} holds statements that cannot share a transaction"
-        if any(s.begin is not None for s in migration.segments):
-            return f"{file} has a BEGIN of its own"
         for statement in migration.statements:
             if statement.kind == "alter_enum_stmt":
                 return f"{file} adds an enum value, which can be used only once it is committed"

@@ -48,23 +48,24 @@ class Envelope:
 
 _QUERIES = templates(__file__, "wire.sql")
 
-#: A file may leave any of these changed; each begins anew.
-_FRESH = ("RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL")
 _XID = "SELECT pg_catalog.pg_current_xact_id()::text"
+#: Our own rows are written as ourselves, whatever role the file has taken; its own choice is back after the COMMIT.
+_AS_OURSELVES = ("SET LOCAL SESSION AUTHORIZATION DEFAULT", "SET LOCAL ROLE NONE")
 
 
-def envelope(part: Part, stamp: Stamp, connection: Connection, *, limits: Limits, opens: bool) -> Envelope:
-    """Wraps a part; `opens` is false for the later files of one transaction.
+def envelope(part: Part, stamp: Stamp, connection: Connection, *, session: tuple[str, ...], opens: bool) -> Envelope:
+    """Wraps a part; `opens` is false for the later files of one transaction, `session` is what the file begins with.
 
     The COMMIT is a message of its own, so that the transaction's id is known before it is asked for.
     """
-    opening = [*_FRESH, *([part.segment.begin or "BEGIN"] if opens else []), *_guards(limits), _XID]
     fence = [_fence(part, stamp, connection)] if part.last else []
-    closing = ["RESET SESSION AUTHORIZATION", "RESET ROLE", *_records(part, stamp, connection), _XID]
-    head = ";\n".join([*opening, *fence]) + ";\n"
+    early = fence if part.number == 0 else []  # a later part may run in a role of the file's choice
+    opening = [*session, *([part.segment.begin or "BEGIN"] if opens else []), _XID]
+    closing = [*_AS_OURSELVES, *(fence if not early else []), *_records(part, stamp, connection), _XID]
+    head = ";\n".join([*opening, *early]) + ";\n"
     body = part.segment.text.rstrip()
     tail = ("\n;\n" if body and not body.endswith(";") else "\n") + ";\n".join(closing)
-    first, count = len(opening) + len(fence), len(part.segment.statements)
+    first, count = len(opening) + len(early), len(part.segment.statements)
     return Envelope(
         text=head + body + tail,
         first=first,
@@ -75,13 +76,30 @@ def envelope(part: Part, stamp: Stamp, connection: Connection, *, limits: Limits
     )
 
 
+def session_of(part: Part, limits: Limits, *, goes_on: bool) -> tuple[str, ...]:
+    """What the session must be told before a part: nothing within a file; at its beginning, that all is as at first.
+
+    Where an earlier run did the parts before this one, the settings that they left are made again.
+    """
+    if goes_on:
+        after_patience = part.number > 0 and part.migration.segments[part.number - 1].kind == "alone"
+        return (_lock_timeout(limits),) if after_patience and not part.author_set("lock_timeout") else ()
+    fresh = ["RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", *_guards(limits)]
+    done = [s for segment in part.migration.segments[: part.number] for s in segment.statements]
+    return (*fresh, *(s.text for s in done if s.sets_session))
+
+
+def _lock_timeout(limits: Limits) -> str:
+    return f"SET lock_timeout = {int(limits.lock_timeout_s * 1000)}"
+
+
 def _guards(limits: Limits) -> list[str]:
     guards = [
-        f"SET LOCAL lock_timeout = {int(limits.lock_timeout_s * 1000)}",
-        "SET LOCAL statement_timeout = 0",
-        "SET LOCAL idle_in_transaction_session_timeout = 0",
+        _lock_timeout(limits),
+        "SET statement_timeout = 0",
+        "SET idle_in_transaction_session_timeout = 0",
     ]
-    return [*guards, "SET LOCAL client_connection_check_interval = 1000"] if limits.checks_client else guards
+    return [*guards, "SET client_connection_check_interval = 1000"] if limits.checks_client else guards
 
 
 def _fence(part: Part, stamp: Stamp, connection: Connection) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -12,7 +13,9 @@ from psycopg import pq
 from autopilot.postgres.session import Connection
 
 #: After a cancel request the server gets this long to say that it stopped.
-CANCEL_GRACE_S = 5.0
+CANCEL_GRACE_S = 3.0
+_TICK_S = 1.0
+_COPY_PIECE_BYTES = 64 * 1024
 
 _COMPLETE = {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY}
 
@@ -54,38 +57,54 @@ class Answer:
     complaint: Complaint | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long an answer may take, and what is done meanwhile."""
+
+    timeout_s: float
+    #: Called about once a second while the answer is due, with the session's process id.
+    waiting: Callable[[int], None] = lambda _pid: None
+    #: Ends a session that ignores a cancel request, from another one.
+    end_backend: Callable[[int], None] = lambda _pid: None
+
+
 def ask(connection: Connection, text: str, *, timeout_s: float) -> Answer:
-    """Sends `text` as one message and collects the answers.
+    """`send` for our own short messages."""
+    return send(connection, text, patience=Patience(timeout_s=timeout_s))
+
+
+def send(connection: Connection, text: str, *, patience: Patience, copy_data: Sequence[str] = ()) -> Answer:
+    """Sends `text` as one message and collects the answers; `copy_data` feeds its COPY … FROM STDIN in order.
 
     An interrupt (Ctrl-C) or the deadline cancels the statement on the server before it is raised here.
     Raises ConnectionLost, DeadlinePassed; KeyboardInterrupt and the like pass through.
     """
     try:
         connection.pgconn.send_query(text.encode("utf-8"))
-        return _collect(connection, deadline_s=time.monotonic() + timeout_s)
+        return _collect(connection, deadline_s=time.monotonic() + patience.timeout_s, patience=patience, copy_data=copy_data)
     except psycopg.OperationalError as cause:
         raise ConnectionLost(str(cause)) from cause
     except TimeoutError:
-        _cancel(connection)
-        raise DeadlinePassed(f"no answer within {timeout_s:.0f} s") from None
+        _cancel(connection, patience)
+        raise DeadlinePassed(f"no answer within {patience.timeout_s:.0f} s") from None
     except BaseException:
-        _cancel(connection)
+        _cancel(connection, patience)
         raise
 
 
-def _collect(connection: Connection, *, deadline_s: float) -> Answer:
-    pgconn = connection.pgconn
+def _collect(connection: Connection, *, deadline_s: float, patience: Patience, copy_data: Sequence[str] = ()) -> Answer:
+    pgconn, data = connection.pgconn, iter(copy_data)
     finished: list[tuple[str, tuple[str | None, ...]]] = []
     complaint: Complaint | None = None
     while True:
-        _until_ready(pgconn, deadline_s)
+        _until_ready(pgconn, deadline_s, patience)
         result = pgconn.get_result()
         if result is None:
             return Answer(finished=tuple(finished), complaint=complaint)
         if result.status in _COMPLETE:
             finished.append((_text(result.command_status) or "", _first_row(result)))
         elif result.status == pq.ExecStatus.COPY_IN:
-            pgconn.put_copy_end(b"COPY FROM STDIN has no data here")
+            _feed(pgconn, next(data, None), deadline_s, patience)
         elif result.status == pq.ExecStatus.COPY_OUT:
             _discard_copy(pgconn, deadline_s)
         else:
@@ -94,17 +113,41 @@ def _collect(connection: Connection, *, deadline_s: float) -> Answer:
                 raise ConnectionLost(complaint.words())
 
 
-def _until_ready(pgconn: pq.abc.PGconn, deadline_s: float) -> None:
+def _until_ready(pgconn: pq.abc.PGconn, deadline_s: float, patience: Patience) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(pgconn.socket, selectors.EVENT_READ)
-        while pgconn.flush() or pgconn.is_busy():
-            pending = selectors.EVENT_READ | (selectors.EVENT_WRITE if pgconn.flush() else 0)
-            selector.modify(pgconn.socket, pending)
-            ready = selector.select(max(0.0, deadline_s - time.monotonic()))
-            if not ready and time.monotonic() >= deadline_s:
-                raise TimeoutError
+        while (unsent := pgconn.flush()) or pgconn.is_busy():
+            selector.modify(pgconn.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0))
+            ready = selector.select(min(_TICK_S, max(0.0, deadline_s - time.monotonic())))
+            if not ready:
+                if time.monotonic() >= deadline_s:
+                    raise TimeoutError
+                patience.waiting(pgconn.backend_pid)
             if any(events & selectors.EVENT_READ for _, events in ready):
                 pgconn.consume_input()
+
+
+def _feed(pgconn: pq.abc.PGconn, data: str | None, deadline_s: float, patience: Patience) -> None:
+    """One COPY's rows, in pieces, so that neither side's memory fills."""
+    if data is None:
+        pgconn.put_copy_end(b"COPY FROM STDIN has no rows here")
+        return
+    raw = data.encode("utf-8")
+    for start in range(0, len(raw), _COPY_PIECE_BYTES):
+        while pgconn.put_copy_data(raw[start : start + _COPY_PIECE_BYTES]) == 0:
+            _until_sent(pgconn, deadline_s, patience)
+    while pgconn.put_copy_end() == 0:
+        _until_sent(pgconn, deadline_s, patience)
+
+
+def _until_sent(pgconn: pq.abc.PGconn, deadline_s: float, patience: Patience) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(pgconn.socket, selectors.EVENT_WRITE)
+        while pgconn.flush():
+            if not selector.select(min(_TICK_S, max(0.0, deadline_s - time.monotonic()))):
+                if time.monotonic() >= deadline_s:
+                    raise TimeoutError
+                patience.waiting(pgconn.backend_pid)
 
 
 def _discard_copy(pgconn: pq.abc.PGconn, deadline_s: float) -> None:
@@ -120,13 +163,15 @@ def _discard_copy(pgconn: pq.abc.PGconn, deadline_s: float) -> None:
             pgconn.consume_input()
 
 
-def _cancel(connection: Connection) -> None:
-    """Asks the server to stop and hears it out; a session that will not stop is closed."""
+def _cancel(connection: Connection, patience: Patience) -> None:
+    """Asks the server to stop and hears it out; a session that will not stop is ended from another one and closed."""
+    pid = connection.pgconn.backend_pid
     try:
         connection.cancel_safe(timeout=CANCEL_GRACE_S)
-        _collect(connection, deadline_s=time.monotonic() + CANCEL_GRACE_S)
+        _collect(connection, deadline_s=time.monotonic() + CANCEL_GRACE_S, patience=Patience(timeout_s=CANCEL_GRACE_S))
     except (psycopg.Error, ConnectionLost, TimeoutError):
         connection.close()
+        patience.end_backend(pid)
 
 
 def _first_row(result: pq.abc.PGresult) -> tuple[str | None, ...]:

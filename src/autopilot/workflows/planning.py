@@ -13,7 +13,7 @@ from autopilot.migrations.history import History
 from autopilot.migrations.lint import Finding, lint
 from autopilot.migrations.plan import Plan, plan
 from autopilot.migrations.segments import Migration, migration
-from autopilot.migrations.unit import why_apart
+from autopilot.migrations.unit import why_apart, why_never_together
 from autopilot.postgres.session import READER_NAME, Server, look, session
 from autopilot.workflows.world import World
 
@@ -46,7 +46,7 @@ def preview(world: World, *, allow_out_of_order: bool, accept_edited: frozenset[
     report = lint(pending, server_major=server.major)
     return Preview(
         plan=decided, listing=found, migrations=pending, findings=report.findings, lint_unavailable=report.unavailable,
-        apart=why_apart(pending) if pending else None, server=server,
+        apart=apart(world, pending) if pending else None, server=server,
     )  # fmt: skip
 
 
@@ -82,6 +82,24 @@ def migrations(decided: Plan, *, enforce: bool = True) -> tuple[Migration, ...]:
     if enforce:
         refuse(decided)
     return tuple(migration(file) for file in decided.pending)
+
+
+def refuse_apart(world: World, pending: tuple[Migration, ...]) -> None:
+    """Raises Refused (`cannot_share_transaction`) where `transaction = "push"` asks for what cannot be."""
+    why = why_never_together(pending) if world.settings.transaction == "push" and len(pending) > 1 else None
+    if why is not None:
+        raise Refused(
+            f'transaction = "push" wants all pending files in one transaction, but {why}.',
+            code="cannot_share_transaction",
+            hint='Push that file by itself, or set transaction = "auto".',
+        )
+
+
+def apart(world: World, pending: tuple[Migration, ...]) -> str | None:
+    """Why the pending files commit one by one, under the settings; None when they commit at once."""
+    if world.settings.transaction == "file":
+        return 'transaction = "file" is set'
+    return why_never_together(pending) if world.settings.transaction == "push" else why_apart(pending)
 
 
 def refuse_loss(pending: tuple[Migration, ...]) -> None:

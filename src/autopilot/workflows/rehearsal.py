@@ -75,6 +75,7 @@ def _fly(world: World, step: Step, url: Secret, migrations: tuple[Migration, ...
             clock=world.clock,
             chance=world.chance,
             settle=lambda _xid: "unknown",
+            transaction=world.settings.transaction,
             progress=lambda done, total: step.progress(done, total, "files"),
         )
         try:

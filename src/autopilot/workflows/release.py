@@ -26,9 +26,9 @@ from autopilot.migrations.files import Listing
 from autopilot.migrations.lint import lint
 from autopilot.migrations.plan import Plan
 from autopilot.migrations.segments import Migration
-from autopilot.migrations.unit import why_apart
 from autopilot.migrations.wire import Limits, Stamp
 from autopilot.postgres import clients, embedded, lock
+from autopilot.postgres.blockers import blockers, end_backend
 from autopilot.postgres.clients import Installation
 from autopilot.postgres.session import (
     READER_NAME,
@@ -114,6 +114,7 @@ def _preflight(world: World, wish: Wish, book: Logbook, files: Listing) -> tuple
             plan = planning.decide(files, history.read(connection), wish.allow_out_of_order, wish.accept_edited)
             book.pending, book.files = tuple(f.version for f in plan.pending), tuple(f.file for f in plan.pending)
             pending = planning.migrations(plan)
+            planning.refuse_apart(world, pending)
             if not (wish.backup or wish.destroy_data):
                 planning.refuse_loss(pending)
             schema.require_rights(connection, server)
@@ -250,7 +251,7 @@ def _apply(
     connection: Connection,
     holder: Connection,
 ) -> None:
-    apart = why_apart(migrations)
+    apart = planning.apart(world, migrations)
     with told(world.tell, world.clock, "apply", f"Applying {_count(migrations)} to {world.settings.environment_name}") as step:
         if not lock.is_held(holder):
             raise Refused("The lock was lost before anything was applied.", code="lock_lost", hint="Run again.", retryable=True)
@@ -262,7 +263,8 @@ def _apply(
         with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as working:
             target = applying.Target(
                 connection=working, limits=_limits(world, server), clock=world.clock, chance=world.chance,
-                settle=lambda xid: _what_became_of(world, xid),
+                settle=lambda xid: _what_became_of(world, xid), transaction=world.settings.transaction,
+                blockers=lambda pid: blockers(holder, pid), end_backend=lambda pid: end_backend(holder, pid),
                 progress=lambda done, total: step.progress(done, total, "files"),
             )  # fmt: skip
             done = applying.apply(migrations, target, _stamp(wish.run))

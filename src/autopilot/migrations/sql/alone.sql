@@ -1,7 +1,7 @@
 -- Intent, catalog and progress of statements that no transaction can hold.
 
 -- name: progress
-SELECT segment, state, before FROM automation.migration_segments WHERE version = %s
+SELECT segment, state, before, sha256 FROM automation.migration_segments WHERE version = %s
 
 -- name: intend
 INSERT INTO automation.migration_segments (version, segment, state, sha256, run_id, before)

@@ -29,3 +29,9 @@ WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_p
   AND pg_catalog.starts_with(application_name, %s)
   AND application_name <> (SELECT a.application_name FROM pg_catalog.pg_stat_activity a WHERE a.pid = pg_catalog.pg_backend_pid())
 ORDER BY pid
+
+-- name: blockers
+SELECT a.pid, a.usename, a.application_name, a.state, extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start)),
+       pg_catalog.left(pg_catalog.regexp_replace(a.query, '\s+', ' ', 'g'), 80)
+FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(%s)) AS blocking (pid) JOIN pg_catalog.pg_stat_activity a USING (pid)
+ORDER BY a.xact_start LIMIT 5

@@ -1,0 +1,65 @@
+"""Cuts a migration anew around a CALL or DO that commits: only running it tells, and then nothing of it is in yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autopilot.errors import Stranded, Where
+from autopilot.migrations.alone import Mark
+from autopilot.migrations.segments import Migration, migration
+from autopilot.migrations.unit import Part
+from autopilot.migrations.wire import Envelope
+from autopilot.postgres.message import Answer
+
+#: invalid_transaction_termination: COMMIT or ROLLBACK in a procedure that runs inside a transaction.
+_TERMINATES = "2D000"
+_MAY_COMMIT = {"call_stmt", "do_stmt"}
+
+
+class CommitsByItself(Exception):
+    """A statement that has to stand alone, found by running it; its transaction was rolled back."""
+
+    def __init__(self, version: str, position: int) -> None:
+        super().__init__(version, position)
+        self.version = version
+        #: The statement's place among the file's statements.
+        self.position = position
+
+
+def raise_if_it_commits(answer: Answer, part: Part, envelope: Envelope) -> None:
+    """Raises CommitsByItself where PostgreSQL refused a CALL or DO for its COMMIT, outside a BEGIN of the author's."""
+    index = len(answer.finished) - envelope.first
+    if answer.complaint is None or answer.complaint.sqlstate != _TERMINATES or not 0 <= index < envelope.count:
+        return
+    statement = part.segment.statements[index]
+    if statement.kind in _MAY_COMMIT and part.segment.begin is None:
+        raise CommitsByItself(part.migration.version, part.migration.statements.index(statement))
+
+
+def with_alone(found: Migration, position: int) -> Migration:
+    """The same migration with one more statement standing alone."""
+    return migration(found.file, alone=found.alone | {position})
+
+
+def as_begun(found: Migration, marks: Mapping[int, Mark]) -> Migration:
+    """The cut that an earlier run's progress rows belong to.
+
+    Raises Stranded (`changed_half_way`) when there is none: the file is not the one that was begun.
+    """
+    wanted = {number: mark.sha256 for number, mark in marks.items()}
+    candidates = [i for i, s in enumerate(found.statements) if s.kind in _MAY_COMMIT and i not in found.alone]
+    while not _fits(found, wanted):
+        if not candidates:
+            raise Stranded(
+                f"{found.file.file} was begun by an earlier run and has been changed since.",
+                code="changed_half_way",
+                state=f"{len([m for m in marks.values() if m.state == 'done'])} of its parts are applied and recorded.",
+                hint="Put the earlier text back and run again; write the change as a new migration.",
+                where=Where(file=found.file.file),
+            )
+        found = with_alone(found, candidates.pop(0))
+    return found
+
+
+def _fits(found: Migration, wanted: Mapping[int, str]) -> bool:
+    return all(number < len(found.segments) and found.segments[number].sha256 == sha for number, sha in wanted.items())
