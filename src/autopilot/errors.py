@@ -114,3 +114,14 @@ class Stopped(AutopilotError):
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number  # type: ignore[misc]  # the one error whose code depends on its cause
         self.outcome = outcome  # type: ignore[misc]  # and whose outcome depends on its moment
+
+
+def unexpected(cause: BaseException) -> Stranded:
+    """What nobody foresaw, still as an answer."""
+    return Stranded(
+        f"Autopilot met something it did not expect: {type(cause).__name__}: {' '.join(str(cause).split())[:300]}",
+        code="unexpected",
+        state="What was not committed is rolled back by the server; `autopilot status` tells what is in.",
+        hint="Run again: whatever was left open is settled first. If it stays so, report it with --verbose's output.",
+        retryable=True,
+    )

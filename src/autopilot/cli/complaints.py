@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 from autopilot.cli.frame import clean, emit, known_secrets
-from autopilot.errors import AutopilotError, Stranded, UsageError
+from autopilot.errors import AutopilotError, UsageError
 from autopilot.secret import scrub
 
 
@@ -36,17 +36,6 @@ def file_trouble(cause: OSError) -> UsageError:
         f"{cause.filename or 'A file'} cannot be used: {cause.strerror or cause}.",
         code="file_trouble",
         hint="Check the path, its permissions and the room on the disk.",
-    )
-
-
-def unexpected(cause: Exception) -> Stranded:
-    """What nobody foresaw, still as an answer."""
-    return Stranded(
-        f"Autopilot met something it did not expect: {type(cause).__name__}: {' '.join(str(cause).split())[:300]}",
-        code="unexpected",
-        state="What was not committed is rolled back by the server; `autopilot status` tells what is in.",
-        hint="Run again: whatever was left open is settled first. If it stays so, report it with --verbose's output.",
-        retryable=True,
     )
 
 

@@ -11,7 +11,7 @@ import click
 
 from autopilot import __version__
 from autopilot.cli.frame import Frame
-from autopilot.errors import AutopilotError
+from autopilot.errors import AutopilotError, unexpected
 
 #: Each command's module and its one-line help; the module is imported only when the command is used.
 COMMANDS = {
@@ -78,7 +78,7 @@ def cli(ctx: click.Context, *, config: Path | None, environment_name: str, as_js
 def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one way out for each kind of end
     """Runs the command line and returns the exit code; every error leaves as a sentence, never as a traceback."""
     from autopilot.cli import signals
-    from autopilot.cli.complaints import complain, complain_of_usage, file_trouble, unexpected
+    from autopilot.cli.complaints import complain, complain_of_usage, file_trouble
 
     as_json = "--json" in arguments
     with signals.raised_once():

@@ -63,6 +63,7 @@ def command(
     from autopilot.clock import SystemClock
     from autopilot.errors import AutopilotError
     from autopilot.http import request
+    from autopilot.killpoints import from_environment
     from autopilot.workflows.logbook import Wish
     from autopilot.workflows.outcome import Outcome
     from autopilot.workflows.release import release
@@ -82,7 +83,14 @@ def command(
         allow_out_of_order=allow_out_of_order, accept_edited=frozenset(accept_edited),
     )  # fmt: skip
     with teller() as tell:
-        world = World(settings=settings, clock=SystemClock(), request=request, chance=new_random(), tell=tell)
+        world = World(
+            settings=settings,
+            clock=SystemClock(),
+            request=request,
+            chance=new_random(),
+            tell=tell,
+            reached=from_environment(os.environ),
+        )
         outcome = release(world, wish)
     return _show(frame, outcome)
 

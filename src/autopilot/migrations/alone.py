@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from autopilot.migrations import failure
 from autopilot.migrations.segments import Migration, Segment
 from autopilot.migrations.unit import Part
-from autopilot.postgres.message import ConnectionLost, DeadlinePassed, Patience, send
+from autopilot.postgres.message import ConnectionLost, DeadlinePassed, Patience, ask, send
 from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
 
@@ -36,30 +36,39 @@ def progress(connection: Connection, version: str) -> dict[int, Mark]:
 
 
 def run(
-    part: Part, connection: Connection, *, patience: Patience, session: tuple[str, ...], run_id: str, mark: Mark | None
+    part: Part,
+    connection: Connection,
+    ledger: Connection,
+    *,
+    patience: Patience,
+    session: tuple[str, ...],
+    run_id: str,
+    mark: Mark | None,
 ) -> None:
     """Runs the statement unless the catalog shows that an earlier run's attempt succeeded.
 
-    What an earlier attempt left half-built is removed first. Raises RolledBack or Stranded.
+    What an earlier attempt left half-built is removed first. `connection` is the file's own session, in whatever role
+    and search_path the file has chosen; our rows are written on `ledger`. Raises RolledBack or Stranded.
     """
     segment, number, migration = part.segment, part.number, part.migration
-    if mark is not None and _came_through(segment, connection, mark):
+    if mark is not None and _came_through(segment, connection, ledger, mark):
         return
     before = mark.before if mark is not None and mark.before is not None else _before(segment, connection)
-    connection.execute(
+    ledger.execute(
         _QUERIES["intend"],
         (migration.version, number, segment.sha256, run_id, Jsonb(before)),
     )
+    reached("A9")
     try:
-        answer = send(connection, ";\n".join((*session, *_patient(segment, part))), patience=patience)
+        answer = ask(connection, ";\n".join((*session, *_patient(segment, part))) or "SELECT", timeout_s=30)
         if answer.complaint is None:
             answer = send(connection, segment.text, patience=patience)
     except (ConnectionLost, DeadlinePassed) as cause:
         raise failure.alone_interrupted(migration, segment, cause) from cause
     if answer.complaint is not None:
-        leftover = _clear(connection, before)
+        leftover = _clear(ledger, before)
         if leftover is None:
-            _forget(connection, migration.version, number)
+            _forget(ledger, migration.version, number)
         raise failure.alone_failed(answer.complaint, migration, segment, leftover=leftover)
     _refuse_invalid(segment, migration, connection)
 
@@ -72,12 +81,12 @@ def _patient(segment: Segment, part: Part) -> tuple[str, ...]:
     return ("SET lock_timeout = 0",) if "CONCURRENTLY" in (segment.statements[0].alone_because or "") else ()
 
 
-def _came_through(segment: Segment, connection: Connection, mark: Mark) -> bool:
+def _came_through(segment: Segment, connection: Connection, ledger: Connection, mark: Mark) -> bool:
     """What the catalog says of an attempt whose end nobody saw. Removes a half-built index."""
     statement = segment.statements[0]
     if statement.kind == "index_stmt" and mark.before is not None:
-        new = _new_indexes(connection, mark.before)
-        _drop_invalid(connection, new)
+        new = _new_indexes(ledger, mark.before)
+        _drop_invalid(ledger, new)
         return any(valid for _, valid in new)
     if statement.kind in {"drop_stmt", "dropdb_stmt", "createdb_stmt"}:
         return _exists(statement.text, connection) is (statement.kind == "createdb_stmt")

@@ -31,7 +31,10 @@ class Applied:
 class Target:
     """Where and how to apply."""
 
+    #: The session that the files run on.
     connection: Connection
+    #: Another session, for rows of ours that stand outside a file's transaction.
+    ledger: Connection
     limits: Limits
     clock: Clock
     chance: random.Random
@@ -43,6 +46,8 @@ class Target:
     blockers: Callable[[int], tuple[str, ...]] = lambda _pid: ()
     #: Ends a session that ignores a cancel request.
     end_backend: Callable[[int], None] = lambda _pid: None
+    #: Told which named point of the work is reached.
+    reached: Callable[[str], None] = lambda _point: None
     #: "auto": all at once where that changes nothing; "push": all at once or not at all; "file": one by one.
     transaction: str = "auto"
 
@@ -66,9 +71,7 @@ def apply(migrations: tuple[Migration, ...], target: Target, stamp: Stamp) -> tu
     through after the open transaction is rolled back.
     """
     flight = _Flight()
-    left = tuple(
-        recut.as_begun(m, alone.progress(target.connection, m.version)) if not m.transactional else m for m in migrations
-    )
+    left = tuple(recut.as_begun(m, alone.progress(target.ledger, m.version)) if not m.transactional else m for m in migrations)
     while left:
         unit = units(left, transaction=target.transaction)[0]
         begun_s = target.clock.monotonic_s()
@@ -86,6 +89,7 @@ def apply(migrations: tuple[Migration, ...], target: Target, stamp: Stamp) -> tu
         ]
         left = left[len(finished) :]
         target.progress(len(flight.done), len(migrations))
+        target.reached("A3")
     return tuple(flight.done)
 
 
@@ -102,24 +106,31 @@ def _run_file_or_push(unit: Unit, left: tuple[Migration, ...], target: Target, s
 def _run(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> None:
     part = unit.parts[0]
     if not part.migration.transactional:
-        mark = alone.progress(target.connection, part.migration.version).get(part.number)
+        mark = alone.progress(target.ledger, part.migration.version).get(part.number)
         if mark is not None and mark.state == "done":
             return
         if part.segment.kind == "alone":
             session = wire.session_of(part, target.limits, goes_on=flight.live == part.migration.version)
             alone.run(
-                part, target.connection, patience=_patience(target, flight), session=session, run_id=stamp.run_id, mark=mark
-            )
+                part, target.connection, target.ledger,
+                patience=_patience(target, flight, point="A10"), session=session, run_id=stamp.run_id, mark=mark, reached=target.reached,
+            )  # fmt: skip
+            target.reached("A11")
             flight.live = part.migration.version
             unit = Unit(parts=(part.closing(),))
     _transaction(unit, target, stamp, flight)
 
 
-def _patience(target: Target, flight: _Flight) -> Patience:
+def _patience(target: Target, flight: _Flight, *, point: str) -> Patience:
     def waiting(pid: int) -> None:
         flight.seen = target.blockers(pid) or flight.seen
 
-    return Patience(timeout_s=target.limits.apply_timeout_s, waiting=waiting, end_backend=target.end_backend)
+    return Patience(
+        timeout_s=target.limits.apply_timeout_s,
+        waiting=waiting,
+        sent=lambda: target.reached(point),
+        end_backend=target.end_backend,
+    )
 
 
 def _transaction(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> None:
@@ -137,6 +148,7 @@ def _transaction(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> N
 def _attempt(
     unit: Unit, target: Target, stamp: Stamp, flight: _Flight, *, attempt: int
 ) -> tuple[Complaint | None, Exception | None]:
+    target.reached("A1")
     xid: str | None = None
     flight.seen = ()
     part = unit.parts[0]
@@ -144,7 +156,9 @@ def _attempt(
         for part in unit.parts:
             session = wire.session_of(part, target.limits, goes_on=flight.live == part.migration.version)
             envelope = wire.envelope(part, stamp, target.connection, session=session, opens=xid is None)
-            answer = send(target.connection, envelope.text, patience=_patience(target, flight), copy_data=part.segment.copy_rows)
+            answer = send(
+                target.connection, envelope.text, patience=_patience(target, flight, point="A2"), copy_data=part.segment.copy_rows
+            )
             if answer.complaint is not None:
                 _roll_back(target.connection)
                 recut.raise_if_it_commits(answer, part, envelope)
@@ -158,13 +172,17 @@ def _attempt(
     except KeyboardInterrupt:
         _roll_back(target.connection)
         raise
+    target.reached("A6")
     return None, _commit(unit, target, str(xid))
 
 
 def _commit(unit: Unit, target: Target, xid: str) -> Exception | None:
     """Sends COMMIT. When its answer does not come, the server is asked what came of the transaction."""
     try:
-        reply = ask(target.connection, "COMMIT", timeout_s=target.limits.apply_timeout_s)
+        patience = Patience(
+            timeout_s=target.limits.apply_timeout_s, sent=lambda: target.reached("A7"), end_backend=target.end_backend
+        )
+        reply = send(target.connection, "COMMIT", patience=patience)
     except (ConnectionLost, DeadlinePassed) as cause:
         return _after_doubt(target.settle(xid), unit, cause)
     except KeyboardInterrupt:
@@ -172,6 +190,7 @@ def _commit(unit: Unit, target: Target, xid: str) -> Exception | None:
         if target.settle(xid) == "committed":
             return None
         raise
+    target.reached("A8")
     return None if reply.complaint is None else failure.rejected_commit(reply.complaint, unit.parts[-1].migration)
 
 

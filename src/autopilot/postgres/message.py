@@ -64,6 +64,8 @@ class Patience:
     timeout_s: float
     #: Called about once a second while the answer is due, with the session's process id.
     waiting: Callable[[int], None] = lambda _pid: None
+    #: Called once the whole message is with the server.
+    sent: Callable[[], None] = lambda: None
     #: Ends a session that ignores a cancel request, from another one.
     end_backend: Callable[[int], None] = lambda _pid: None
 
@@ -81,7 +83,10 @@ def send(connection: Connection, text: str, *, patience: Patience, copy_data: Se
     """
     try:
         connection.pgconn.send_query(text.encode("utf-8"))
-        return _collect(connection, deadline_s=time.monotonic() + patience.timeout_s, patience=patience, copy_data=copy_data)
+        deadline_s = time.monotonic() + patience.timeout_s
+        _until_sent(connection.pgconn, deadline_s, patience)
+        patience.sent()
+        return _collect(connection, deadline_s=deadline_s, patience=patience, copy_data=copy_data)
     except psycopg.OperationalError as cause:
         raise ConnectionLost(str(cause)) from cause
     except TimeoutError:

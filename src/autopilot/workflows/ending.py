@@ -11,7 +11,7 @@ import psycopg
 from autopilot.alerts import wording
 from autopilot.audit import journal
 from autopilot.clock import elapsed_ms
-from autopilot.errors import AutopilotError, Locked, Refused, RolledBack, Stopped, Stranded, UsageError
+from autopilot.errors import AutopilotError, Locked, Refused, RolledBack, Stopped, Stranded, UsageError, unexpected
 from autopilot.events import Noted
 from autopilot.migrations import history
 from autopilot.postgres.session import RUN_PREFIX, Connection, session
@@ -35,7 +35,7 @@ def as_error(cause: BaseException, book: Logbook) -> AutopilotError:
         return cause
     if isinstance(cause, KeyboardInterrupt):
         return _stopped(cause, book)
-    return _lost(cause, book)
+    return _lost(cause, book) if isinstance(cause, psycopg.Error) else unexpected(cause)
 
 
 def record_failure(world: World, wish: Wish, book: Logbook, error: AutopilotError, connection: Connection) -> None:
@@ -110,7 +110,7 @@ def _stopped(cause: KeyboardInterrupt, book: Logbook) -> Stopped:
     return Stopped(number, message="Stopped by a signal while migrations were being applied.")
 
 
-def _lost(cause: BaseException, book: Logbook) -> AutopilotError:
+def _lost(cause: psycopg.Error, book: Logbook) -> AutopilotError:
     """A session of our own failed: the database went away, or refused a row of ours."""
     words = " ".join(str(cause).split())
     hint = "Check that the server answers, then run again: it is settled first."

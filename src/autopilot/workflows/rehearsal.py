@@ -66,9 +66,13 @@ def _compare(url: Secret, backup: Backup) -> None:
 
 
 def _fly(world: World, step: Step, url: Secret, migrations: tuple[Migration, ...], stamp: Stamp) -> None:
-    with session(url, application_name="autopilot-rehearsal") as connection:
+    with (
+        session(url, application_name="autopilot-rehearsal") as connection,
+        session(url, application_name="autopilot-rehearsal") as ledger,
+    ):
         target = applying.Target(
             connection=connection,
+            ledger=ledger,
             limits=Limits(
                 apply_timeout_s=world.settings.apply_timeout_s, checks_client=look(connection).checks_client, lock_tries=1
             ),

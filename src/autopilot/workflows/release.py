@@ -64,7 +64,7 @@ def release(world: World, wish: Wish) -> Outcome:
     book = Logbook(begun_s=world.clock.monotonic_s())
     try:
         summary = _released(world, wish, book)
-    except (AutopilotError, psycopg.Error, KeyboardInterrupt) as cause:
+    except (Exception, KeyboardInterrupt) as cause:  # noqa: BLE001 - every end is told, this one too
         return ended_badly(world, wish, book, as_error(cause, book))
     outcome = "released" if book.applied or book.deploy is not None else "nothing_to_do"
     return outcome_of(world, wish, book, outcome, summary=summary, error=None)
@@ -72,11 +72,12 @@ def release(world: World, wish: Wish) -> Outcome:
 
 def _released(world: World, wish: Wish, book: Logbook) -> str:
     files = planning.read_files(world)
+    world.reached("L1")
     tools, server = _preflight(world, wish, book, files)
     with _locked(world, wish) as holder, session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as connection:
         try:
             return _under_lock(world, wish, book, files, tools, server, connection, holder)
-        except (AutopilotError, psycopg.Error, KeyboardInterrupt) as cause:
+        except (Exception, KeyboardInterrupt) as cause:
             error = as_error(cause, book)
             record_failure(world, wish, book, error, connection)
             raise error from cause
@@ -109,6 +110,7 @@ def _preflight(world: World, wish: Wish, book: Logbook, files: Listing) -> tuple
     """Everything that can be refused without writing a byte on the target."""
     with told(world.tell, world.clock, "connect", "Looking at the target") as step:
         with session(world.database_url, application_name=READER_NAME) as connection:
+            world.reached("L2")
             server = look(connection)
             require_writable(server)
             plan = planning.decide(files, history.read(connection), wish.allow_out_of_order, wish.accept_edited)
@@ -147,6 +149,7 @@ def _locked(world: World, wish: Wish) -> Iterator[Connection]:
                 )
             )  # fmt: skip
             step.says("no other run is under way")
+        world.reached("L3")
         yield holder
 
 
@@ -157,6 +160,7 @@ def _settle(world: World, wish: Wish, book: Logbook, server: Server, connection:
         new = schema.ensure(connection, server, admins=world.settings.admins)
         journal.open_run(connection, wish.run)
         book.opened = True
+        world.reached("L4")
         settled = settle(connection, run_id=wish.run.run_id, clock=world.clock, step=step)
         first = "made the schema automation; nothing was left open" if new and new[0] == 1 else "nothing was left open"
         step.says("; ".join(settled.sentences) or first)
@@ -262,8 +266,8 @@ def _apply(
         begun_s = world.clock.monotonic_s()
         with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as working:
             target = applying.Target(
-                connection=working, limits=_limits(world, server), clock=world.clock, chance=world.chance,
-                settle=lambda xid: _what_became_of(world, xid), transaction=world.settings.transaction,
+                connection=working, ledger=connection, limits=_limits(world, server), clock=world.clock, chance=world.chance,
+                settle=lambda xid: _what_became_of(world, xid), transaction=world.settings.transaction, reached=world.reached,
                 blockers=lambda pid: blockers(holder, pid), end_backend=lambda pid: end_backend(holder, pid),
                 progress=lambda done, total: step.progress(done, total, "files"),
             )  # fmt: skip

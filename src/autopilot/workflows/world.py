@@ -9,6 +9,7 @@ from autopilot.clock import Clock
 from autopilot.config import Settings
 from autopilot.events import Tell
 from autopilot.http import Client
+from autopilot.killpoints import Reached, nowhere
 from autopilot.secret import Secret
 
 
@@ -19,6 +20,8 @@ class World:
     request: Client
     chance: random.Random
     tell: Tell
+    #: Told which named point of a run is reached, so that a test can end it there.
+    reached: Reached = nowhere
 
     @property
     def database_url(self) -> Secret:

@@ -1,0 +1,50 @@
+"""Named points of a run at which a test may kill it, to see that the next run settles what is left.
+
+A run is killed only when AUTOPILOT_TEST=1 and AUTOPILOT_TEST_KILLPOINT=POINT[:N] are both set; N counts visits from 1.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+
+#: Told that the run has come to a point.
+Reached = Callable[[str], None]
+
+POINTS = {
+    "L1": "before the first connection",
+    "L2": "connected",
+    "L3": "locked, nothing verified",
+    "L4": "the run's row is written",
+    "A1": "before the message that begins a transaction",
+    "A2": "that message is sent, the server is at work",
+    "A3": "between two files",
+    "A6": "every statement and the ledger row are done, nothing is committed",
+    "A7": "COMMIT is sent",
+    "A8": "COMMIT is acknowledged, the audit trail not yet written",
+    "A9": "the intent of a stand-alone statement is written",
+    "A10": "a stand-alone statement is sent, the server is at work",
+    "A11": "a stand-alone statement is done, and not yet marked so",
+}
+
+
+def nowhere(point: str) -> None:
+    """What a run outside of a test does at each point."""
+
+
+def from_environment(variables: Mapping[str, str]) -> Reached:
+    """Kills this process, as `kill -9` would, on the N-th visit to the named point."""
+    wanted = variables.get("AUTOPILOT_TEST_KILLPOINT", "")
+    if variables.get("AUTOPILOT_TEST") != "1" or not wanted:
+        return nowhere
+    name, _, count = wanted.partition(":")
+    left = int(count or 1)
+
+    def reached(point: str) -> None:
+        nonlocal left
+        left -= point == name
+        if point == name and left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached
