@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ def run(
     session: tuple[str, ...],
     run_id: str,
     mark: Mark | None,
+    reached: Callable[[str], None],
 ) -> None:
     """Runs the statement unless the catalog shows that an earlier run's attempt succeeded.
 

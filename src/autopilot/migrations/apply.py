@@ -113,7 +113,8 @@ def _run(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> None:
             session = wire.session_of(part, target.limits, goes_on=flight.live == part.migration.version)
             alone.run(
                 part, target.connection, target.ledger,
-                patience=_patience(target, flight, point="A10"), session=session, run_id=stamp.run_id, mark=mark, reached=target.reached,
+                patience=_patience(target, flight, point="A10"), session=session, run_id=stamp.run_id,
+                mark=mark, reached=target.reached,
             )  # fmt: skip
             target.reached("A11")
             flight.live = part.migration.version
