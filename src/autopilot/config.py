@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,6 +19,12 @@ from autopilot.secret import Secret
 DEFAULT_FILE = "autopilot.toml"
 Rehearsal = Literal["required", "off"]
 Transaction = Literal["auto", "push", "file"]
+#: Seconds; beyond ten days nobody waits, and PostgreSQL counts in milliseconds of 31 bits.
+Positive = Annotated[float, msgspec.Meta(gt=0, le=864_000)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=864_000)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Duplicates = Literal["refuse", "by-name"]
+Deleted = Literal["warn", "refuse"]
 
 
 class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,15 +37,19 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     rehearsal: Rehearsal = "required"
     #: "auto": all pending files commit at once where that changes nothing else; "push": always; "file": never.
     transaction: Transaction = "auto"
+    #: Several files of one version: "refuse" them, or track each "by-name" and run them in that order.
+    duplicate_versions: Duplicates = "refuse"
+    #: An applied file that is no longer here: "warn", or "refuse" to run.
+    deleted: Deleted = "warn"
     #: How long to wait for another run's lock.
-    lock_wait_s: float = 60.0
+    lock_wait_s: NotNegative = 60.0
     #: How long a migration waits for a lock on a table before it lets everyone else through and tries again.
-    lock_timeout_s: float = 3.0
+    lock_timeout_s: Positive = 3.0
     #: How often it tries.
-    lock_tries: int = 10
+    lock_tries: Count = 10
     #: Wall limit for one file's statements.
-    apply_timeout_s: float = 3600.0
-    backup_timeout_s: float = 3600.0
+    apply_timeout_s: Positive = 3600.0
+    backup_timeout_s: Positive = 3600.0
     site_url: str = ""
     health_url: str = ""
     #: Database roles, beside the owner and service_role, that may read the automation schema.
@@ -58,6 +68,8 @@ class Settings:
     postgres_bin_dir: Path | None
     rehearsal: Rehearsal
     transaction: Transaction
+    duplicate_versions: Duplicates
+    deleted: Deleted
     lock_wait_s: float
     lock_timeout_s: float
     lock_tries: int
@@ -116,6 +128,8 @@ def load(
         postgres_bin_dir=Path(chosen.postgres_bin_dir) if chosen.postgres_bin_dir else None,
         rehearsal=chosen.rehearsal,
         transaction=chosen.transaction,
+        duplicate_versions=chosen.duplicate_versions,
+        deleted=chosen.deleted,
         lock_wait_s=chosen.lock_wait_s,
         lock_timeout_s=chosen.lock_timeout_s,
         lock_tries=chosen.lock_tries,
@@ -124,8 +138,8 @@ def load(
         verify_s=_seconds(variables, "AUTOPILOT_VERIFY_S", 90.0),
         build_hook=_secret_url(variables, "NETLIFY_BUILD_HOOK"),
         slack_webhook=_secret_url(variables, "SLACK_WEBHOOK_URL"),
-        site_url=_public_url("SITE_URL", variables.get("SITE_URL") or chosen.site_url),
-        health_url=_public_url("HEALTH_URL", variables.get("HEALTH_URL") or chosen.health_url),
+        site_url=_public_url("SITE_URL", variables.get("SITE_URL", "").strip() or chosen.site_url),
+        health_url=_public_url("HEALTH_URL", variables.get("HEALTH_URL", "").strip() or chosen.health_url),
         admins=chosen.admins,
         other_secrets=_other_secrets(variables),
     )

@@ -55,16 +55,21 @@ _PATTERNS = (
 _SHORTEST_LITERAL = 6
 
 
+#: `password=…` in a keyword list (quoted or not) and in a URL's query.
+_PASSWORD = re.compile(r"(?i)password\s{0,9}=\s{0,9}(?:'((?:[^'\\]|\\.)*)'|([^\s&']+))")
+
+
 def literals(secret: Secret) -> tuple[str, ...]:
     """The spellings of a secret that may turn up in somebody's error text: whole, its password raw and decoded."""
     text = secret.reveal()
     found = {text}
     try:
-        password = urlsplit(text).password
+        passwords = [urlsplit(text).password or ""]
     except ValueError:
-        password = None
-    if password:
-        found |= {password, unquote(password)}
+        passwords = []
+    passwords += [quoted or plain for quoted, plain in _PASSWORD.findall(text)]
+    for password in passwords:
+        found |= {password, unquote(password), re.sub(r"\\(.)", r"\1", password)}
     return tuple(sorted((f for f in found if len(f) >= _SHORTEST_LITERAL), key=len, reverse=True))
 
 

@@ -10,7 +10,7 @@ from autopilot.http import Client, Reply
 from autopilot.secret import Secret, scrub
 
 #: Slack's limits (health.md, section 6): header 150, section text 3,000, ten fields of 2,000.
-_HEADER, _SECTION, _FIELD, _FIELDS = 150, 2900, 1900, 10
+_HEADER, _SECTION, _FIELD, _FIELDS = 150, 2900, 1850, 10
 _TIMEOUT_S = 10.0
 
 
@@ -25,7 +25,7 @@ def payload(notice: Notice) -> dict[str, Any]:
     if fields:
         blocks.append({"type": "section", "fields": fields})
     return {
-        "text": f"{scrub(notice.headline)} — {text}"[:_SECTION],
+        "text": _quoted(f"{notice.headline} — {notice.text}", _SECTION),
         "blocks": blocks,
         "unfurl_links": False,
         "unfurl_media": False,
@@ -50,5 +50,15 @@ def send(webhook: Secret, notice: Notice, *, request: Client, sleep: Callable[[f
 def _quoted(text: str, limit: int) -> str:
     """Slack's own escapes make links, mentions and pings inert; control characters are dropped."""
     clean = "".join(c for c in scrub(text) if c == "\n" or c.isprintable())
-    escaped = clean.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
+    pieces: list[str] = []
+    length = 0
+    for character in clean:
+        piece = _ESCAPES.get(character, character)
+        if length + len(piece) > limit - 1:
+            return "".join(pieces) + "…"
+        pieces.append(piece)
+        length += len(piece)
+    return "".join(pieces)
+
+
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

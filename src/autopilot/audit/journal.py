@@ -116,6 +116,12 @@ def migration_refused(
     )
 
 
+def edit_accepted(connection: Connection, run: Run, *, version: str, file: str) -> None:
+    """That somebody took an edited file as it is now."""
+    notes = f"{file} was edited after it was applied and is taken as it is now, without being run, as {run.triggered_by} asked"
+    connection.execute(_QUERIES["edit_accepted"], (run.commit_sha, notes, run.triggered_by, run.run_id, [version]))
+
+
 def deployment_intended(connection: Connection, run: Run, *, platform: str, url: str | None, migration_log_id: int | None) -> int:
     """A `triggered` row, written before the host is asked; returns its id."""
     row = connection.execute(

@@ -14,7 +14,9 @@ from autopilot.http import Reply
 #: A commit is told apart by its first seven digits at least.
 _SHORTEST_COMMIT = 7
 _COMMIT = re.compile(r"^[0-9a-f]{7,64}\Z")
-_META = re.compile(rb"<meta[^>]{0,200}name=[\"']commit[\"'][^>]{0,200}content=[\"']([0-9a-fA-F]{7,64})[\"']")
+_META = re.compile(rb"<meta\b[^>]{0,400}>", re.IGNORECASE)
+_META_NAME = re.compile(rb"\bname\s{0,9}=\s{0,9}[\"']?commit\b", re.IGNORECASE)
+_META_CONTENT = re.compile(rb"\bcontent\s{0,9}=\s{0,9}[\"']?([0-9a-fA-F]{7,64})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,24 +89,27 @@ def _echoed(look: Look) -> str | None:
     for reply in (look.health, look.site):
         if reply is None or not _fine(reply):
             continue
-        for found in (_from_json(reply), reply.headers.get("x-commit", ""), _from_meta(reply)):
-            if found and _COMMIT.match(found.lower()):
+        for found in (*_from_json(reply), reply.headers.get("x-commit", ""), _from_meta(reply)):
+            if _COMMIT.match(found.lower()):
                 return found.lower()
     return None
 
 
-def _from_json(reply: Reply) -> str:
+def _from_json(reply: Reply) -> tuple[str, ...]:
     try:
         document = msgspec.json.decode(reply.body)
-    except msgspec.DecodeError:
-        return ""
+    except (msgspec.DecodeError, RecursionError):
+        return ()
     if not isinstance(document, dict):
-        return ""
-    return next(
-        (str(document[k]) for k in ("commit", "commit_sha", "commit_ref", "version") if isinstance(document.get(k), str)), ""
+        return ()
+    return tuple(
+        found for key in ("commit", "commit_sha", "commit_ref", "version") if isinstance(found := document.get(key), str)
     )
 
 
 def _from_meta(reply: Reply) -> str:
-    match = _META.search(reply.body)
-    return match[1].decode() if match else ""
+    for tag in _META.findall(reply.body):
+        content = _META_CONTENT.search(tag)
+        if _META_NAME.search(tag) and content is not None:
+            return bytes(content[1]).decode()
+    return ""

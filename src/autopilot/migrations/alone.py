@@ -9,14 +9,18 @@ from typing import Any
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from autopilot.migrations import failure
-from autopilot.migrations.segments import Migration, Segment
+from autopilot.migrations import failure, indexes
+from autopilot.migrations.segments import Segment
 from autopilot.migrations.unit import Part
 from autopilot.postgres.message import ConnectionLost, DeadlinePassed, Patience, ask, send
 from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
 
 _QUERIES = named(__file__, "alone.sql")
+
+
+#: Of these nobody but a person can tell how far an attempt came.
+_COMMITS_ON_THE_WAY = {"call_stmt", "do_stmt"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,6 @@ def run(
     ledger: Connection,
     *,
     patience: Patience,
-    session: tuple[str, ...],
     run_id: str,
     mark: Mark | None,
     reached: Callable[[str], None],
@@ -52,6 +55,8 @@ def run(
     and search_path the file has chosen; our rows are written on `ledger`. Raises RolledBack or Stranded.
     """
     segment, number, migration = part.segment, part.number, part.migration
+    if mark is not None and segment.statements[0].kind in _COMMITS_ON_THE_WAY:
+        raise failure.undecided(part)
     if mark is not None and _came_through(segment, connection, ledger, mark):
         return
     before = mark.before if mark is not None and mark.before is not None else _before(segment, connection)
@@ -61,34 +66,35 @@ def run(
     )
     reached("A9")
     try:
-        answer = ask(connection, ";\n".join((*session, *_patient(segment, part))) or "SELECT", timeout_s=30)
+        answer = ask(connection, _patient(segment, part), timeout_s=30)
         if answer.complaint is None:
             answer = send(connection, segment.text, patience=patience)
     except (ConnectionLost, DeadlinePassed) as cause:
-        raise failure.alone_interrupted(migration, segment, cause) from cause
+        raise failure.alone_interrupted(part, cause) from cause
     if answer.complaint is not None:
-        leftover = _clear(ledger, before)
-        if leftover is None:
+        leftover = _clear(segment, ledger, before)
+        if leftover is None and segment.statements[0].kind not in _COMMITS_ON_THE_WAY:
             _forget(ledger, migration.version, number)
-        raise failure.alone_failed(answer.complaint, migration, segment, leftover=leftover)
-    _refuse_invalid(segment, migration, connection)
+        raise failure.alone_failed(answer.complaint, part, leftover=leftover)
+    _refuse_invalid(part, connection)
 
 
-def _patient(segment: Segment, part: Part) -> tuple[str, ...]:
+def _patient(segment: Segment, part: Part) -> str:
     """CONCURRENTLY waits for other transactions without standing in anybody's way: a lock_timeout would only leave
     a half-built index. The author's own lock_timeout is kept."""
-    if part.author_set("lock_timeout"):
-        return ()
-    return ("SET lock_timeout = 0",) if "CONCURRENTLY" in (segment.statements[0].alone_because or "") else ()
+    waits = "CONCURRENTLY" in (segment.statements[0].alone_because or "") and not part.author_set("lock_timeout")
+    return "SET lock_timeout = 0" if waits else "SELECT"
 
 
 def _came_through(segment: Segment, connection: Connection, ledger: Connection, mark: Mark) -> bool:
     """What the catalog says of an attempt whose end nobody saw. Removes a half-built index."""
     statement = segment.statements[0]
     if statement.kind == "index_stmt" and mark.before is not None:
-        new = _new_indexes(ledger, mark.before)
+        new = _new_indexes(segment, ledger, mark.before)
         _drop_invalid(ledger, new)
         return any(valid for _, valid in new)
+    if statement.kind == "alter_table_stmt":
+        return _detached(statement.text, connection)
     if statement.kind in {"drop_stmt", "dropdb_stmt", "createdb_stmt"}:
         return _exists(statement.text, connection) is (statement.kind == "createdb_stmt")
     return False  # VACUUM, REINDEX, ALTER SYSTEM and the like may simply run again
@@ -98,7 +104,7 @@ def _before(segment: Segment, connection: Connection) -> dict[str, Any]:
     statement = segment.statements[0]
     if statement.kind != "index_stmt":
         return {}
-    table = _table_of_index(statement.text)
+    table = indexes.table(statement.text)
     row = connection.execute(
         _QUERIES["table_and_indexes"],
         {"table": table},
@@ -106,22 +112,13 @@ def _before(segment: Segment, connection: Connection) -> dict[str, Any]:
     return {} if row is None or row[0] is None else {"table": row[0], "indexes": row[1]}
 
 
-def _table_of_index(text: str) -> str:
-    import postgast
-
-    relation = postgast.parse(text).stmts[0].stmt.index_stmt.relation
-    parts = [relation.schemaname, relation.relname] if relation.schemaname else [relation.relname]
-    return sql.Identifier(*parts).as_string(None)
-
-
-def _new_indexes(connection: Connection, before: dict[str, Any]) -> Sequence[tuple[int, bool]]:
+def _new_indexes(segment: Segment, ledger: Connection, before: dict[str, Any]) -> list[tuple[int, bool]]:
+    """Indexes that came to the table since the intent and are the statement's own: by name, or by definition."""
     if "table" not in before:
         return []
-    rows = connection.execute(
-        _QUERIES["new_indexes"],
-        (before["table"], before["indexes"]),
-    ).fetchall()
-    return [(int(oid), bool(valid)) for oid, valid in rows]
+    wanted = indexes.wanted(segment.text)
+    rows = ledger.execute(_QUERIES["new_indexes"], (before["table"], before["indexes"])).fetchall()
+    return [(int(oid), bool(valid)) for oid, valid, name, definition in rows if wanted.is_(name, definition)]
 
 
 def _drop_invalid(connection: Connection, indexes: Sequence[tuple[int, bool]]) -> None:
@@ -132,12 +129,30 @@ def _drop_invalid(connection: Connection, indexes: Sequence[tuple[int, bool]]) -
                 connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.SQL(name)))
 
 
-def _clear(connection: Connection, before: dict[str, Any]) -> str | None:
+def _clear(segment: Segment, ledger: Connection, before: dict[str, Any]) -> str | None:
     """Drops the invalid index that a failed build left; names it when that fails too."""
-    ours = [(oid, valid) for oid, valid in _new_indexes(connection, before) if not valid]
-    _drop_invalid(connection, ours)
-    left = [name for oid, _ in ours if (name := _name(connection, oid)) is not None]
+    if segment.statements[0].kind != "index_stmt":
+        return None
+    ours = [(oid, valid) for oid, valid in _new_indexes(segment, ledger, before) if not valid]
+    _drop_invalid(ledger, ours)
+    left = [name for oid, _ in ours if (name := _name(ledger, oid)) is not None]
     return f"the invalid index {left[0]} (DROP INDEX CONCURRENTLY {left[0]};)" if left else None
+
+
+def _detached(text: str, connection: Connection) -> bool:
+    """Whether the partition is off its table; one that hangs half-way is finalised."""
+    found = indexes.detachment(text)
+    if found is None:
+        return False
+    row = connection.execute(_QUERIES["detach_pending"], (found.partition, found.parent)).fetchone()
+    if row is None:
+        return True
+    if row[0]:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE").format(sql.SQL(found.parent), sql.SQL(found.partition))
+        )
+        return True
+    return False
 
 
 def _name(connection: Connection, oid: int) -> str | None:
@@ -148,10 +163,11 @@ def _name(connection: Connection, oid: int) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _refuse_invalid(segment: Segment, migration: Migration, connection: Connection) -> None:
+def _refuse_invalid(part: Part, connection: Connection) -> None:
     """CREATE INDEX CONCURRENTLY IF NOT EXISTS is content with an invalid index of that name; we are not."""
     import postgast
 
+    segment = part.segment
     if segment.statements[0].kind != "index_stmt":
         return
     node = postgast.parse(segment.text).stmts[0].stmt.index_stmt
@@ -159,10 +175,10 @@ def _refuse_invalid(segment: Segment, migration: Migration, connection: Connecti
         return
     row = connection.execute(
         _QUERIES["invalid_index"],
-        (_table_of_index(segment.text), node.idxname),
+        (indexes.table(segment.text), node.idxname),
     ).fetchone()
     if row is not None:
-        raise failure.invalid_index(migration, segment, str(row[0]))
+        raise failure.invalid_index(part, str(row[0]))
 
 
 def _exists(text: str, connection: Connection) -> bool:

@@ -59,6 +59,8 @@ class _Flight:
     done: list[Applied] = field(default_factory=list)
     #: The version whose session settings are in force.
     live: str | None = None
+    #: Whether the session is as at first.
+    fresh: bool = False
     #: Who was seen in the way while the last message waited.
     seen: tuple[str, ...] = ()
 
@@ -80,7 +82,7 @@ def apply(migrations: tuple[Migration, ...], target: Target, stamp: Stamp) -> tu
         except recut.CommitsByItself as found:
             left = tuple(recut.with_alone(m, found.position) if m.version == found.version else m for m in left)
             continue
-        except RolledBack as cause:
+        except (RolledBack, Stranded) as cause:
             raise failure.after(cause, done=tuple(a.file for a in flight.done), migrations=migrations) from cause
         ms = elapsed_ms(target.clock, begun_s)
         finished = tuple(part.migration for part in unit.parts if part.last) if len(unit.parts) > 1 else left[:1]
@@ -100,7 +102,6 @@ def _run_file_or_push(unit: Unit, left: tuple[Migration, ...], target: Target, s
         return
     for own in units(left[:1]):
         _run(own, target, stamp, flight)
-        flight.live = left[0].version
 
 
 def _run(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> None:
@@ -110,16 +111,31 @@ def _run(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> None:
         if mark is not None and mark.state == "done":
             return
         if part.segment.kind == "alone":
-            session = wire.session_of(part, target.limits, goes_on=flight.live == part.migration.version)
+            _make_ready(part, target, flight)
             alone.run(
-                part, target.connection, target.ledger,
-                patience=_patience(target, flight, point="A10"), session=session, run_id=stamp.run_id,
-                mark=mark, reached=target.reached,
+                part, target.connection, target.ledger, patience=_patience(target, flight, point="A10"),
+                run_id=stamp.run_id, mark=mark, reached=target.reached,
             )  # fmt: skip
             target.reached("A11")
-            flight.live = part.migration.version
             unit = Unit(parts=(part.closing(),))
     _transaction(unit, target, stamp, flight)
+
+
+def _make_ready(part: Part, target: Target, flight: _Flight) -> None:
+    """A file begins on a session that is as at first; within a file its own settings last.
+
+    Raises what `ask` raises.
+    """
+    if flight.live == part.migration.version:
+        texts = wire.impatient_again(part, target.limits)
+    else:
+        texts = () if flight.fresh else wire.fresh(target.limits)
+        texts += wire.settings_left(part)
+    if texts:
+        complaint = ask(target.connection, ";\n".join(texts), timeout_s=30).complaint
+        if complaint is not None:
+            raise failure.not_ready(complaint, part)
+    flight.live, flight.fresh = part.migration.version, False
 
 
 def _patience(target: Target, flight: _Flight, *, point: str) -> Patience:
@@ -155,13 +171,14 @@ def _attempt(
     part = unit.parts[0]
     try:
         for part in unit.parts:
-            session = wire.session_of(part, target.limits, goes_on=flight.live == part.migration.version)
-            envelope = wire.envelope(part, stamp, target.connection, session=session, opens=xid is None)
+            _make_ready(part, target, flight)
+            envelope = wire.envelope(part, stamp, target.connection, opens=xid is None)
             answer = send(
                 target.connection, envelope.text, patience=_patience(target, flight, point="A2"), copy_data=part.segment.copy_rows
             )
             if answer.complaint is not None:
                 _roll_back(target.connection)
+                flight.live, flight.fresh = (None, False) if part.number == 0 else (flight.live, False)
                 recut.raise_if_it_commits(answer, part, envelope)
                 return answer.complaint, failure.rejected(answer, part, envelope, tries=attempt, blockers=flight.seen)
             xid = xid or answer.finished[envelope.xid_before][1][0]
@@ -174,48 +191,34 @@ def _attempt(
         _roll_back(target.connection)
         raise
     target.reached("A6")
-    return None, _commit(unit, target, str(xid))
+    return None, _commit(unit, target, flight, str(xid))
 
 
-def _commit(unit: Unit, target: Target, xid: str) -> Exception | None:
-    """Sends COMMIT. When its answer does not come, the server is asked what came of the transaction."""
+def _commit(unit: Unit, target: Target, flight: _Flight, xid: str) -> Exception | None:
+    """Sends COMMIT, and with it what makes the session fresh for the next file.
+
+    When the answer does not come, the server is asked what came of the transaction.
+    """
+    part = unit.parts[-1]
+    text = ";\n".join(("COMMIT", *wire.fresh(target.limits))) if part.last else "COMMIT"
+    patience = Patience(
+        timeout_s=target.limits.apply_timeout_s, sent=lambda: target.reached("A7"), end_backend=target.end_backend
+    )
     try:
-        patience = Patience(
-            timeout_s=target.limits.apply_timeout_s, sent=lambda: target.reached("A7"), end_backend=target.end_backend
-        )
-        reply = send(target.connection, "COMMIT", patience=patience)
+        reply = send(target.connection, text, patience=patience)
     except (ConnectionLost, DeadlinePassed) as cause:
-        return _after_doubt(target.settle(xid), unit, cause)
+        return failure.after_doubt(target.settle(xid), unit, cause)
     except KeyboardInterrupt:
         # the request is out: find out what came of it before anything else is said
         if target.settle(xid) == "committed":
             return None
         raise
     target.reached("A8")
-    return None if reply.complaint is None else failure.rejected_commit(reply.complaint, unit.parts[-1].migration)
-
-
-def _after_doubt(outcome: str, unit: Unit, cause: Exception) -> Exception | None:
-    files = ", ".join(part.migration.file.file for part in unit.parts)
-    if outcome == "committed":
-        return None
-    if outcome == "aborted":
-        error: Exception = RolledBack(
-            f"The connection broke while {files} was being committed, and the server undid it.",
-            code="connection_lost",
-            hint="Run again.",
-            retryable=True,
-        )
-    else:
-        error = Stranded(
-            f"The connection broke while {files} was being committed, and the server cannot be asked what came of it.",
-            code="commit_in_doubt",
-            state="Either wholly applied and recorded or not at all; the server's ledger knows which.",
-            hint="Run again as soon as the server answers: it is settled first, and nothing is applied twice.",
-            retryable=True,
-        )
-    error.__cause__ = cause
-    return error
+    if not reply.finished or reply.finished[0][0] != "COMMIT":
+        return failure.rejected_commit(reply.complaint, part)
+    if part.last:
+        flight.live, flight.fresh = None, reply.complaint is None
+    return None
 
 
 def _escaped(part: Part) -> Stranded:

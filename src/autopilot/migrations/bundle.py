@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 from autopilot import __version__
-from autopilot.migrations.segments import Migration, Segment
+from autopilot.errors import Refused, Where
+from autopilot.migrations.segments import EMPTY, Migration, Segment
 
 FILE_NAME = "ALL_IN_ONE__paste.sql"
 
 
 def bundle(migrations: tuple[Migration, ...], *, schema_script: str) -> str:
     """`schema_script` makes the automation schema. Statements that no transaction can hold are
-    rewritten (an index is built without CONCURRENTLY) or, where they change no schema, listed and left out."""
+    rewritten (an index is built without CONCURRENTLY) or, where they change no schema, listed and left out.
+
+    Raises Refused (`cannot_bundle`) for what an SQL editor cannot run: COPY rows and savepoints.
+    """
     parts = [_head(migrations), "BEGIN;\n", schema_script, "COMMIT;\n"]
-    parts += [_migration(m) for m in migrations]
+    for before, migration in zip((None, *migrations), migrations, strict=False):
+        parts += _migration(migration, before)
     return "\n".join(parts)
 
 
@@ -44,7 +51,8 @@ def without_concurrently(text: str) -> str:
             raw[token.start : token.end].upper() == b"CONCURRENTLY"
             and postgast.pg_query_pb2.Token.Name(token.token) == "CONCURRENTLY"
         ):
-            return (raw[: token.start] + raw[token.end :].lstrip(b" ")).decode("utf-8")
+            bare = (raw[: token.start] + raw[token.end :].lstrip(b" ")).decode("utf-8")
+            return re.sub(r"\(\s*\)|(?<=\()\s*,\s*|\s*,\s*(?=\))", "", bare, count=1)
     return text
 
 
@@ -60,45 +68,85 @@ def _head(migrations: tuple[Migration, ...]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _migration(migration: Migration) -> str:
-    """One transaction a migration: its segments, then its ledger rows, all under one question to the ledger."""
-    file = migration.file
-    body = [_segment(s, n) for n, s in enumerate(migration.segments)]
-    version = _literal(file.version)
+def _migration(migration: Migration, before: Migration | None) -> list[str]:
+    """A transaction for each part, so that an enum value is committed before it is used; each asks the ledger first."""
+    segments = migration.segments or (EMPTY,)
+    return [f"-- {_comment(migration.file.file)}"] + [
+        _part(migration, segment, number, before, last=number == len(segments) - 1) for number, segment in enumerate(segments)
+    ]
+
+
+def _part(migration: Migration, segment: Segment, number: int, before: Migration | None, *, last: bool) -> str:
+    version = _literal(migration.file.version)
     inner = "\n".join(
         [
             "DECLARE",
             "    done boolean;",
             "BEGIN",
             "LOCK TABLE automation.applied_migrations IN SHARE ROW EXCLUSIVE MODE;",
-            f"SELECT EXISTS (SELECT FROM automation.applied_migrations WHERE version = {version})",
-            f"    OR EXISTS (SELECT FROM supabase_migrations.schema_migrations WHERE version = {version}) INTO done;",
+            *_after(before, migration),
+            f"SELECT {_is_applied(version)} INTO done;",
             "IF NOT done THEN",
-            *[_guarded(text, version, number) for number, text in enumerate(body)],
+            f"SELECT EXISTS (SELECT FROM automation.migration_segments WHERE version = {version} AND segment = {number}"
+            " AND state = 'done') INTO done;",
+            "IF NOT done THEN",
+            _run(migration, segment, number),
+            "END IF;",
             "RESET SESSION AUTHORIZATION;",
             "RESET ROLE;",
-            _ledger(migration),
+            _ledger(migration) if last else _progress(migration, segment, number),
             "END IF;",
             "END",
         ]
     )
     tag = _tag("autopilot", inner)
-    return f"-- {_comment(file.file)}\nBEGIN;\nDO {tag}\n{inner}\n{tag};\nCOMMIT;\nRESET ALL;\n"
+    return f"BEGIN;\nDO {tag}\n{inner}\n{tag};\nCOMMIT;\n" + ("RESET ALL;\n" if last else "")
 
 
-def _guarded(text: str, version: str, number: int) -> str:
+def _is_applied(version: str) -> str:
     return (
-        f"SELECT EXISTS (SELECT FROM automation.migration_segments WHERE version = {version} AND segment = {number}"
-        f" AND state = 'done') INTO done;\nIF NOT done THEN\n{text}\nEND IF;"
+        f"EXISTS (SELECT FROM automation.applied_migrations WHERE version = {version})"
+        f" OR EXISTS (SELECT FROM supabase_migrations.schema_migrations WHERE version = {version})"
     )
 
 
-def _segment(segment: Segment, number: int) -> str:
+def _after(before: Migration | None, migration: Migration) -> list[str]:
+    """Nothing runs after a migration that failed, even where psql goes on after an error."""
+    if before is None:
+        return []
+    words = _literal(f"{migration.file.file} is not run: {before.file.file}, which comes before it, is not applied")
+    return [f"IF NOT ({_is_applied(_literal(before.file.version))}) THEN", f"RAISE EXCEPTION USING MESSAGE = {words};", "END IF;"]
+
+
+def _run(migration: Migration, segment: Segment, number: int) -> str:
+    _refuse_unpasteable(migration, segment)
+    if not segment.statements:
+        return "NULL;"
     text = segment.text if segment.kind == "transaction" else pasteable(segment)
     if text is None:
         return f"-- left out: {segment.statements[0].alone_because}\nNULL;"
     tag = _tag(f"part_{number}", text)
     return f"EXECUTE {tag}{text}\n{tag};"
+
+
+def _refuse_unpasteable(migration: Migration, segment: Segment) -> None:
+    for statement in segment.statements:
+        if statement.copy_rows is not None or statement.control is not None:
+            what = "COPY with its rows" if statement.copy_rows is not None else statement.control
+            raise Refused(
+                f"{migration.file.file}:{statement.line}: {what} cannot be part of a text that is pasted.",
+                code="cannot_bundle",
+                hint="Write the rows as INSERT, and leave savepoints out; or run `autopilot migrate` instead of pasting.",
+                where=Where(file=migration.file.file, line=statement.line, statement=statement.shown()),
+            )
+
+
+def _progress(migration: Migration, segment: Segment, number: int) -> str:
+    values = f"{_literal(migration.file.version)}, {number}, 'done', '{segment.sha256}', 'pasted', now()"
+    return (
+        "INSERT INTO automation.migration_segments (version, segment, state, sha256, run_id, finished_at)"
+        f" VALUES ({values}) ON CONFLICT (version, segment) DO UPDATE SET state = 'done', finished_at = now();"
+    )
 
 
 def _ledger(migration: Migration) -> str:

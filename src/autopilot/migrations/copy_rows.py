@@ -21,9 +21,11 @@ def lifted(text: str, *, file: str) -> tuple[str, dict[int, str]]:
     sql: list[str] = []
     rows: dict[int, str] = {}
     done, length = 0, 0
-    for match in _COPY.finditer(text):
+    position = 0
+    while (match := _COPY.search(text, position)) is not None:
         chunk = text[done : match.end()]
-        if match.start() < done or not _ends_with_copy(chunk):
+        if not _ends_with_copy(chunk):
+            position = text.index("\n", match.start()) + 1
             continue
         end = _END.search(text, match.end())
         if end is None:
@@ -40,7 +42,7 @@ def lifted(text: str, *, file: str) -> tuple[str, dict[int, str]]:
         blank = "\n" * text.count("\n", match.end(), end.end())
         sql += [chunk, blank]
         length += len(blank)
-        done = end.end()
+        done = position = end.end()
     return "".join([*sql, text[done:]]), rows
 
 

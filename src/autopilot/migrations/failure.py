@@ -5,7 +5,7 @@ from __future__ import annotations
 from autopilot.errors import AutopilotError, RolledBack, Stranded, Where
 from autopilot.migrations.segments import Migration, Segment
 from autopilot.migrations.statements import Statement
-from autopilot.migrations.unit import Part
+from autopilot.migrations.unit import Part, Unit
 from autopilot.migrations.wire import Envelope
 from autopilot.postgres.message import Answer, Complaint, ConnectionLost, DeadlinePassed
 
@@ -29,16 +29,18 @@ def rejected(answer: Answer, part: Part, envelope: Envelope, *, tries: int, bloc
     if complaint is None:  # pragma: no cover - callers have looked
         raise AssertionError
     index = len(answer.finished) - envelope.first
+    if index == envelope.count:
+        return deferred(complaint, part)
     if not 0 <= index < envelope.count:
-        return _ours(complaint, migration)
+        return _ours(complaint, part)
     where = locate(migration, segment, segment.statements[index], complaint, text_start=envelope.text_start)
     again = f" (tried {tries} times)" if tries > 1 else ""
     again += f". In the way: {'; '.join(blockers)}" if blockers and complaint.sqlstate in {"55P03", "40P01"} else ""
-    return (RolledBack if _is_whole(migration, segment) else Stranded)(
+    return _kind(part)(
         f"{where}: PostgreSQL says: {complaint.words()}{again}",
         code="lock_not_available" if complaint.sqlstate == "55P03" else "migration_failed",
         hint=complaint.hint or _HINTS.get(complaint.sqlstate, "Mend the migration and push again."),
-        state=_state(migration, segment),
+        state=_state(part),
         retryable=complaint.sqlstate in _RETRYABLE,
         where=where,
     )
@@ -54,15 +56,81 @@ def locate(migration: Migration, segment: Segment, statement: Statement, complai
     return Where(file=migration.file.file, line=line, statement=statement.shown())
 
 
-def rejected_commit(complaint: Complaint, migration: Migration) -> AutopilotError:
-    """A deferred constraint or trigger that spoke up at COMMIT."""
-    where = Where(file=migration.file.file)
-    return RolledBack(
-        f"{migration.file.file}: at COMMIT PostgreSQL says: {complaint.words()}",
+def rejected_commit(complaint: Complaint | None, part: Part) -> AutopilotError:
+    """A COMMIT that was answered by something else."""
+    file = part.migration.file.file
+    words = "nothing" if complaint is None else complaint.words()
+    sqlstate = "" if complaint is None else complaint.sqlstate
+    return _kind(part)(
+        f"{file}: at COMMIT PostgreSQL says: {words}",
         code="migration_failed",
-        hint=complaint.hint
-        or _HINTS.get(complaint.sqlstate, "A constraint that is checked at COMMIT was broken; mend it and push again."),
-        where=where,
+        hint=_HINTS.get(sqlstate, "Mend what PostgreSQL complains of and push again."),
+        state=_state(part),
+        where=Where(file=file),
+    )
+
+
+def deferred(complaint: Complaint, part: Part) -> AutopilotError:
+    """A deferred constraint or trigger that spoke up at the end of its file."""
+    file = part.migration.file.file
+    return _kind(part)(
+        f"{file}: at its end, where what is deferred is checked, PostgreSQL says: {complaint.words()}",
+        code="migration_failed",
+        hint=complaint.hint or _HINTS.get(complaint.sqlstate, "Mend the rows that break the rule, or change the migration."),
+        state=_state(part),
+        where=Where(file=file),
+    )
+
+
+def after_doubt(outcome: str, unit: Unit, cause: Exception) -> Exception | None:
+    """What a COMMIT without an answer came to, once the server was asked; None where it went through."""
+    part = unit.parts[-1]
+    files = ", ".join(p.migration.file.file for p in unit.parts)
+    if outcome == "committed":
+        return None
+    if outcome == "aborted":
+        error: Exception = _kind(part)(
+            f"The connection broke while {files} was being committed, and the server undid it.",
+            code="connection_lost",
+            hint="Run again.",
+            state=_state(part),
+            retryable=True,
+        )
+    else:
+        error = Stranded(
+            f"The connection broke while {files} was being committed, and the server cannot be asked what came of it.",
+            code="commit_in_doubt",
+            state="Either wholly applied and recorded or not at all; the server's ledger knows which.",
+            hint="Run again as soon as the server answers: it is settled first, and nothing is applied twice.",
+            retryable=True,
+        )
+    error.__cause__ = cause
+    return error
+
+
+def not_ready(complaint: Complaint, part: Part) -> AutopilotError:
+    """The session could not be made as at first, or as the file's earlier parts left it."""
+    return _kind(part)(
+        f"{part.migration.file.file}: its session could not be set up; PostgreSQL says: {complaint.words()}",
+        code="session_not_ready",
+        hint=complaint.hint or "Check the settings that the file's first statements make, then run again.",
+        state=_state(part),
+        where=Where(file=part.migration.file.file),
+    )
+
+
+def undecided(part: Part) -> AutopilotError:
+    """A CALL or DO that commits on the way, begun by an earlier run: how far it came, only a person can tell."""
+    statement, file = part.segment.statements[0], part.migration.file
+    row = f"WHERE version = '{file.version}' AND segment = {part.number}"
+    return Stranded(
+        f"{file.file}:{statement.line}: an earlier run began this statement, which commits on the way, and its end was not seen."
+        " Did it do all of its work?",
+        code="half_done_statement",
+        state="What it committed stays; everything before it is applied and recorded, nothing after it is.",
+        hint=f"If it did: UPDATE automation.migration_segments SET state = 'done' {row};"
+        f" if it may run again from the start: DELETE FROM automation.migration_segments {row}; then run again.",
+        where=Where(file=file.file, line=statement.line, statement=statement.shown()),
     )
 
 
@@ -70,45 +138,49 @@ def interrupted(part: Part, cause: Exception) -> AutopilotError:
     """The link or our patience ended inside a transaction: the server rolls it back, as no COMMIT was sent."""
     migration, segment = part.migration, part.segment
     late = isinstance(cause, DeadlinePassed)
-    return (RolledBack if _is_whole(migration, segment) else Stranded)(
+    return _kind(part)(
         f"{migration.file.file}: {'its statements took too long' if late else 'the connection broke'}: {cause}.",
         code="apply_timed_out" if late else "connection_lost",
         hint="Raise apply_timeout_s, or split the work into smaller migrations."
         if late
         else "Run again when the server answers.",
-        state=_state(migration, segment),
+        state=_state(part),
         retryable=not late,
         where=Where(file=migration.file.file, line=segment.statements[0].line if segment.statements else None),
     )
 
 
-def alone_failed(complaint: Complaint, migration: Migration, segment: Segment, *, leftover: str | None) -> AutopilotError:
+def alone_failed(complaint: Complaint, part: Part, *, leftover: str | None) -> AutopilotError:
     """A statement outside any transaction failed. `leftover` names what it left behind, when it did."""
+    migration, segment = part.migration, part.segment
     where = locate(migration, segment, segment.statements[0], complaint, text_start=0)
-    kind = RolledBack if _is_whole(migration, segment) and leftover is None else Stranded
+    commits = segment.statements[0].kind in {"call_stmt", "do_stmt"}
+    kind = RolledBack if part.first and leftover is None and not commits else Stranded
     return kind(
         f"{where}: PostgreSQL says: {complaint.words()}",
         code="migration_failed" if kind is RolledBack else "partially_applied",
         hint=complaint.hint or _HINTS.get(complaint.sqlstate, "Mend the cause and run again: it goes on from this statement."),
-        state=(f"Left behind: {leftover}. " if leftover else "") + _state(migration, segment),
+        state=(f"Left behind: {leftover}. " if leftover else "")
+        + ("What the statement committed on its way stays. " if commits else "")
+        + ("" if commits and part.first else _state(part)),
         retryable=complaint.sqlstate in _RETRYABLE,
         where=where,
     )
 
 
-def alone_interrupted(migration: Migration, segment: Segment, cause: ConnectionLost | DeadlinePassed) -> AutopilotError:
-    statement = segment.statements[0]
+def alone_interrupted(part: Part, cause: ConnectionLost | DeadlinePassed) -> AutopilotError:
+    migration, statement = part.migration, part.segment.statements[0]
     return Stranded(
         f"{migration.file.file}:{statement.line}: no answer to {statement.alone_because}: {cause}.",
         code="connection_lost",
-        state=f"The server may still be working on it. {_state(migration, segment)}",
+        state=f"The server may still be working on it. {_state(part)}",
         hint="Run again: Autopilot asks the catalog what came of it and goes on from there.",
         retryable=True,
         where=Where(file=migration.file.file, line=statement.line, statement=statement.shown()),
     )
 
 
-def after(cause: RolledBack, *, done: tuple[str, ...], migrations: tuple[Migration, ...]) -> AutopilotError:
+def after(cause: RolledBack | Stranded, *, done: tuple[str, ...], migrations: tuple[Migration, ...]) -> AutopilotError:
     """The same failure, told with what of the push is in and what is not."""
     out = tuple(m.file.file for m in migrations if m.file.file not in done)
     if done:
@@ -120,7 +192,7 @@ def after(cause: RolledBack, *, done: tuple[str, ...], migrations: tuple[Migrati
             retryable=cause.retryable,
             where=cause.where,
         )
-    if len(out) > 1 and cause.state == _AS_BEFORE:
+    if isinstance(cause, RolledBack) and len(out) > 1 and cause.state == _AS_BEFORE:
         cause.state = f"Rolled back: none of the {len(out)} files is in, the database is as it was."
     return cause
 
@@ -132,45 +204,48 @@ def _listed(files: tuple[str, ...]) -> str:
 _AS_BEFORE = "Rolled back: the database is as it was."
 
 
-def _is_whole(migration: Migration, segment: Segment) -> bool:
-    """Whether nothing of the file was committed before this segment."""
-    return segment not in migration.segments or migration.segments.index(segment) == 0
+def _kind(part: Part) -> type[RolledBack | Stranded]:
+    """Rolled back where nothing of the file was in before, else stranded."""
+    return RolledBack if part.first else Stranded
 
 
-def _state(migration: Migration, segment: Segment) -> str:
-    if _is_whole(migration, segment):
+def _state(part: Part) -> str:
+    if part.first:
         return _AS_BEFORE
-    before = migration.segments.index(segment)
-    lines = migration.segments[before - 1].statements[-1].line
+    done = part.migration.segments[: part.number + part.is_closing]
+    line = done[-1].statements[-1].line
     return (
-        f"This part was rolled back; what the file did up to line {lines} is committed and recorded, "
+        f"This part was rolled back; what the file did up to line {line} is committed, "
         "because the file holds statements that cannot share a transaction."
     )
 
 
-def _ours(complaint: Complaint, migration: Migration) -> AutopilotError:
+def _ours(complaint: Complaint, part: Part) -> AutopilotError:
+    file = part.migration.file.file
     if complaint.sqlstate == "23505" and complaint.table in {"applied_migrations", "schema_migrations"}:
-        return RolledBack(
-            f"{migration.file.file} was applied by someone else in this very moment.",
+        return _kind(part)(
+            f"{file} was applied by someone else in this very moment.",
             code="applied_elsewhere",
             hint="Run again: it will be taken as applied.",
+            state=_state(part),
             retryable=True,
-            where=Where(file=migration.file.file),
+            where=Where(file=file),
         )
-    return RolledBack(
-        f"{migration.file.file}: its ledger row could not be written; PostgreSQL says: {complaint.words()}",
+    return _kind(part)(
+        f"{file}: its ledger row could not be written; PostgreSQL says: {complaint.words()}",
         code="ledger_not_written",
         hint=complaint.hint or "Check the role's rights on the schemas automation and supabase_migrations, then run again.",
-        where=Where(file=migration.file.file),
+        state=_state(part),
+        where=Where(file=file),
     )
 
 
-def invalid_index(migration: Migration, segment: Segment, name: str) -> AutopilotError:
-    statement = segment.statements[0]
+def invalid_index(part: Part, name: str) -> AutopilotError:
+    migration, statement = part.migration, part.segment.statements[0]
     return Stranded(
         f"{migration.file.file}:{statement.line}: the index {name} is there but invalid: an earlier build of it failed half-way.",
         code="invalid_index",
-        state=_state(migration, segment),
+        state=_state(part),
         hint=f"Run DROP INDEX CONCURRENTLY {name}; and then run again: it will be built anew.",
         where=Where(file=migration.file.file, line=statement.line, statement=statement.shown()),
     )

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autopilot.errors import Refused, UsageError, Where
@@ -50,8 +50,10 @@ class Listing:
     ignored: tuple[Ignored, ...]
 
 
-def listing(directory: Path) -> Listing:
+def listing(directory: Path, *, by_name: bool = False) -> Listing:
     """Every migration of `directory`, in the byte order of file names, and what was passed over and why.
+
+    by_name: several files of one version are tracked by their full names instead of being refused.
 
     Raises UsageError (`no_such_directory`, `not_a_directory`, `unreadable_directory`) and Refused
     (`symlink`, `not_utf8`, `nul_byte`, `file_too_large`, `unreadable_file`, `duplicate_version`).
@@ -64,7 +66,10 @@ def listing(directory: Path) -> Listing:
             ignored.append(Ignored(name=entry.name, why=why))
         else:
             files.append(_read(entry))
-    _refuse_duplicates(files)
+    if by_name:
+        files = _told_apart(files)
+    else:
+        _refuse_duplicates(files)
     return Listing(files=tuple(files), ignored=tuple(ignored))
 
 
@@ -98,6 +103,8 @@ def _why_ignored(entry: os.DirEntry[str], *, is_first: bool) -> str | None:
     match = _NAME.match(entry.name)
     if match is None:
         return "its name is not <version>_<name>.sql"
+    if not entry.name.isprintable():
+        return "its name holds characters that cannot be shown"
     old = _OLD_INIT.match(entry.name)
     if is_first and old is not None and old[1] < _OLD_INIT_BEFORE:
         return "an initial dump of an early Supabase CLI, which that CLI passes over too"
@@ -180,6 +187,12 @@ def _text(raw: bytes, file: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _told_apart(files: list[MigrationFile]) -> list[MigrationFile]:
+    """Files that share a version are tracked by their full names, in the order of these."""
+    counts = Counter(f.version for f in files)
+    return [replace(f, version=f.file.removesuffix(".sql")) if counts[f.version] > 1 else f for f in files]
+
+
 def _refuse_duplicates(files: list[MigrationFile]) -> None:
     counts = Counter(f.version for f in files)
     twice = [f.file for f in files if counts[f.version] > 1]
@@ -187,6 +200,25 @@ def _refuse_duplicates(files: list[MigrationFile]) -> None:
         raise Refused(
             f"Several files have the same version: {', '.join(twice)}.",
             code="duplicate_version",
-            hint="Give each its own version: rename the newer one, for example with `supabase migration new`.",
+            hint="Give each its own version: "
+            + ", ".join(f"{old} → {new}" for old, new in suggestions(files))
+            + ' (or set duplicate_versions = "by-name" to track each by its full name).',
             where=Where(file=twice[0]),
         )
+
+
+def suggestions(files: list[MigrationFile]) -> list[tuple[str, str]]:
+    """Names that would settle duplicate versions: the second and later files of one get the next free version."""
+    taken = {f.version for f in files}
+    seen: set[str] = set()
+    found = []
+    for file in files:
+        if file.version in seen:
+            number = int(file.version) + 1
+            while str(number).zfill(len(file.version)) in taken:
+                number += 1
+            version = str(number).zfill(len(file.version))
+            taken.add(version)
+            found.append((file.file, f"{version}_{file.name}.sql"))
+        seen.add(file.version)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from autopilot.migrations.files import MigrationFile
 from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
 
@@ -21,6 +22,7 @@ class LedgerRow:
     run_id: str
     origin: str
     finished_at: datetime
+    statements: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,7 @@ def _ledger(connection: Connection) -> dict[str, LedgerRow]:
     return {
         row[0]: LedgerRow(
             version=row[0], name=row[1], file=row[2], sha256=row[3], normalized_sha256=row[4],
-            run_id=row[5], origin=row[6], finished_at=row[7],
+            run_id=row[5], origin=row[6], statements=row[8], finished_at=row[7],
         )
         for row in rows
     }  # fmt: skip
@@ -68,3 +70,16 @@ def accept_edited(connection: Connection, *, version: str, file: str, sha256: st
         _QUERIES["accept_edited"],
         (file, sha256, normalized_sha256, version),
     )
+
+
+def recorded(connection: Connection, versions: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """The statements that were applied, as the Supabase CLI's table keeps them, for those versions that have them."""
+    if not versions:
+        return {}
+    return {row[0]: tuple(row[1]) for row in connection.execute(_QUERIES["recorded"], (list(versions),))}
+
+
+def follow(connection: Connection, *, was: str, file: MigrationFile) -> None:
+    """The ledger and the Supabase CLI's table go with a file that was renamed."""
+    values = {"was": was, "version": file.version, "name": file.name, "file": file.file, "sha256": file.sha256}
+    connection.execute(_QUERIES["follow"], values)

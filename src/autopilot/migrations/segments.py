@@ -32,7 +32,8 @@ class Segment:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.text.encode("utf-8")).hexdigest()
+        whole = "\x00".join((self.text, *self.copy_rows))
+        return hashlib.sha256(whole.encode("utf-8")).hexdigest()
 
 
 #: What an empty file runs, and what is left of a stand-alone statement once it is done.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from autopilot.errors import Refused, Where
+from autopilot.migrations import grammar
 from autopilot.migrations.copy_rows import lifted
 from autopilot.migrations.loss import destroys
 
@@ -57,26 +58,31 @@ def statements(text: str, *, file: str) -> tuple[Statement, ...]:
 
     Raises Refused (`psql_command`, `syntax_error`, `copy_without_end`) with file and line.
     """
-    import postgast
 
     sql, rows = lifted(text, file=file)
+    found: list[Statement] = []
+    line, counted = 1, 0
+    for node, start, end in _cut(sql, file):
+        line += sql.count("\n", counted, start)
+        counted = start
+        found.append(_statement(node, sql[start:end].rstrip(), line, start, min(end + 1, len(sql)), rows))
+    return tuple(found)
+
+
+def _cut(sql: str, file: str) -> Iterator[tuple[Any, int, int]]:
+    """Each statement's node, first character, and the character after its last (its semicolon)."""
+    import postgast
+
     try:
-        parsed = postgast.parse(sql)
+        parsed = grammar.parse(sql)
     except postgast.PgQueryError as cause:
         raise _unparsed(sql, file, max(0, (cause.cursorpos or 1) - 1), str(cause)) from cause
     raw = sql.encode("utf-8")
     to_char = _character_of(raw)
-    found: list[Statement] = []
-    line, counted = 1, 0
-    for node in parsed.stmts:
+    for node in parsed:
         begin = node.stmt_location
         stop = begin + node.stmt_len if node.stmt_len else len(raw)
-        start = first_word(sql, to_char(begin))
-        end = to_char(stop)
-        line += sql.count("\n", counted, start)
-        counted = start
-        found.append(_statement(node.stmt, sql[start:end].rstrip(), line, start, min(end + 1, len(sql)), rows))
-    return tuple(found)
+        yield node.stmt, first_word(sql, to_char(begin)), to_char(stop)
 
 
 def first_word(text: str, position: int) -> int:
@@ -140,6 +146,8 @@ _ALWAYS_ALONE = {
     "create_table_space_stmt": "CREATE TABLESPACE",
     "drop_table_space_stmt": "DROP TABLESPACE",
     "alter_system_stmt": "ALTER SYSTEM",
+    "create_subscription_stmt": "CREATE SUBSCRIPTION",
+    "drop_subscription_stmt": "DROP SUBSCRIPTION",
 }
 
 
@@ -159,9 +167,18 @@ def _alone_because(kind: str, node: Any) -> str | None:  # noqa: PLR0911 - a tab
         return "CLUSTER of all tables"
     if kind == "alter_table_stmt" and any(_detaches_concurrently(c.alter_table_cmd) for c in node.cmds):
         return "DETACH PARTITION CONCURRENTLY"
-    if kind == "create_subscription_stmt":
-        return "CREATE SUBSCRIPTION"
+    if kind == "alter_database_stmt" and any(o.def_elem.defname == "tablespace" for o in node.options):
+        return "ALTER DATABASE SET TABLESPACE"
+    if kind == "alter_subscription_stmt" and _refreshes(node):
+        return "ALTER SUBSCRIPTION … REFRESH"
     return None
+
+
+def _refreshes(node: Any) -> bool:
+    import postgast
+
+    name = postgast.pg_query_pb2.AlterSubscriptionType.Name(node.kind)
+    return "REFRESH" in name or name.endswith(("SET_PUBLICATION", "ADD_PUBLICATION", "DROP_PUBLICATION"))
 
 
 def _reindex_alone(node: Any) -> str | None:

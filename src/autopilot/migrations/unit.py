@@ -18,6 +18,16 @@ class Part:
     #: Whether the migration's ledger row belongs to this part.
     last: bool
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether only our rows are left to write, for a stand-alone statement that is done."""
+        return self.segment is EMPTY and bool(self.migration.segments)
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing of the file is in before it."""
+        return self.number == 0 and not self.is_closing
+
     def author_set(self, setting: str) -> bool:
         """Whether the file itself has set this for its session, before this part."""
         earlier = self.migration.segments[: self.number]

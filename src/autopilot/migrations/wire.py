@@ -49,25 +49,25 @@ class Envelope:
 _QUERIES = templates(__file__, "wire.sql")
 
 _XID = "SELECT pg_catalog.pg_current_xact_id()::text"
+#: What is checked at COMMIT is checked now, so that it can be said which file broke it.
+_DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 #: Our own rows are written as ourselves, whatever role the file has taken; its own choice is back after the COMMIT.
 _AS_OURSELVES = ("SET LOCAL SESSION AUTHORIZATION DEFAULT", "SET LOCAL ROLE NONE")
 
 
-def envelope(part: Part, stamp: Stamp, connection: Connection, *, session: tuple[str, ...], opens: bool) -> Envelope:
-    """Wraps a part; `opens` is false for the later files of one transaction, `session` is what the file begins with.
+def envelope(part: Part, stamp: Stamp, connection: Connection, *, opens: bool) -> Envelope:
+    """Wraps a part; `opens` is false for the later files of one transaction.
 
     The COMMIT is a message of its own, so that the transaction's id is known before it is asked for.
     """
     fence = [_fence(part, stamp, connection)] if part.last else []
     early = fence if part.number == 0 else []  # a later part may run in a role of the file's choice
-    opening = [*session, *([part.segment.begin or "BEGIN"] if opens else []), _XID]
-    closing = [*_AS_OURSELVES, *(fence if not early else []), *_records(part, stamp, connection), _XID]
+    opening = [*([part.segment.begin or "BEGIN"] if opens else []), _XID]
+    closing = [_DEFERRED, *_AS_OURSELVES, *(fence if not early else []), *_records(part, stamp, connection), _XID]
     head = ";\n".join([*opening, *early]) + ";\n"
-    body = part.segment.text.rstrip()
-    tail = ("\n;\n" if body and not body.endswith(";") else "\n") + ";\n".join(closing)
     first, count = len(opening) + len(early), len(part.segment.statements)
     return Envelope(
-        text=head + body + tail,
+        text=f"{head}{part.segment.text}\n;\n" + ";\n".join(closing),
         first=first,
         count=count,
         text_start=len(head),
@@ -76,30 +76,34 @@ def envelope(part: Part, stamp: Stamp, connection: Connection, *, session: tuple
     )
 
 
-def session_of(part: Part, limits: Limits, *, goes_on: bool) -> tuple[str, ...]:
-    """What the session must be told before a part: nothing within a file; at its beginning, that all is as at first.
+def fresh(limits: Limits) -> tuple[str, ...]:
+    """What makes a session as it was at first, but for our limits.
 
-    Where an earlier run did the parts before this one, the settings that they left are made again.
+    It must be a message of its own: PostgreSQL reads a whole message under the settings (client_encoding,
+    standard_conforming_strings) that are in force when it arrives.
     """
-    if goes_on:
-        after_patience = part.number > 0 and part.migration.segments[part.number - 1].kind == "alone"
-        return (_lock_timeout(limits),) if after_patience and not part.author_set("lock_timeout") else ()
-    fresh = ["RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", *_guards(limits)]
-    done = [s for segment in part.migration.segments[: part.number] for s in segment.statements]
-    return (*fresh, *(s.text for s in done if s.sets_session))
-
-
-def _lock_timeout(limits: Limits) -> str:
-    return f"SET lock_timeout = {int(limits.lock_timeout_s * 1000)}"
-
-
-def _guards(limits: Limits) -> list[str]:
     guards = [
         _lock_timeout(limits),
         "SET statement_timeout = 0",
         "SET idle_in_transaction_session_timeout = 0",
     ]
-    return [*guards, "SET client_connection_check_interval = 1000"] if limits.checks_client else guards
+    checks = ["SET client_connection_check_interval = 1000"] if limits.checks_client else []
+    return ("RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", *guards, *checks)
+
+
+def settings_left(part: Part) -> tuple[str, ...]:
+    """The settings that a file's earlier parts left, to be made again where an earlier run did those parts."""
+    return tuple(s.text for segment in part.migration.segments[: part.number] for s in segment.statements if s.sets_session)
+
+
+def impatient_again(part: Part, limits: Limits) -> tuple[str, ...]:
+    """Our lock_timeout, after a stand-alone statement that was let wait; the author's own is left alone."""
+    after_patience = part.number > 0 and part.migration.segments[part.number - 1].kind == "alone"
+    return (_lock_timeout(limits),) if after_patience and not part.author_set("lock_timeout") else ()
+
+
+def _lock_timeout(limits: Limits) -> str:
+    return f"SET lock_timeout = {int(limits.lock_timeout_s * 1000)}"
 
 
 def _fence(part: Part, stamp: Stamp, connection: Connection) -> str:

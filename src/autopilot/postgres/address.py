@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,11 +18,14 @@ def parameters(url: Secret) -> dict[str, str]:
     text = url.reveal().strip()
     if "\x00" in text:
         raise _bad("it holds a NUL character")
-    if "://" in text and not text.startswith(("postgres://", "postgresql://")):
-        raise _bad(f"it begins with {text.split('://', 1)[0][:20]!r}, not with postgresql")
-    if "://" not in text and "=" not in text:
+    if not text.isprintable():
+        raise _bad("it holds a character that cannot be shown or is not UTF-8")
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://", text)
+    if scheme is not None and scheme[1] not in {"postgres", "postgresql"}:
+        raise _bad(f"it begins with {scheme[1]!r}, not with postgresql")
+    if scheme is None and "=" not in text:
         raise _bad("it is neither a postgresql:// URL nor a list of keyword=value pairs")
-    if "://" in text and text.split("://", 1)[1].split("?", 1)[0].count("@") > 1:
+    if scheme is not None and text.split("://", 1)[1].split("?", 1)[0].count("@") > 1:
         raise _bad("it holds more than one @; in a user name or password write %40 for @ (and %2F for /, %23 for #, %25 for %)")
     try:
         found: dict[str, Any] = conninfo_to_dict(text)
@@ -41,11 +45,11 @@ def _bad(reason: str) -> UsageError:
 
 def _reason(libpq: str) -> str:
     for clue, reason in (
+        ("forbidden value %00", "it holds %00"),
         (
             "percent-encoded",
             "a % in it does not begin a two-digit hexadecimal code (write %25 for a plain %)",
         ),
-        ("forbidden value %00", "it holds %00"),
         ("invalid URI query parameter", "it has a parameter after ? that PostgreSQL does not know"),
         ("missing key/value separator", "a parameter after ? has no ="),
         ("extra key/value separator", "a parameter after ? has more than one ="),

@@ -9,12 +9,11 @@ from autopilot.errors import Refused, Where
 from autopilot.events import Noted
 from autopilot.migrations import history as histories
 from autopilot.migrations.files import Listing, listing
-from autopilot.migrations.history import History
 from autopilot.migrations.lint import Finding, lint
-from autopilot.migrations.plan import Plan, plan
+from autopilot.migrations.plan import Plan, Policy, edited, plan
 from autopilot.migrations.segments import Migration, migration
 from autopilot.migrations.unit import why_apart, why_never_together
-from autopilot.postgres.session import READER_NAME, Server, look, session
+from autopilot.postgres.session import READER_NAME, Connection, Server, look, session
 from autopilot.workflows.world import World
 
 
@@ -35,14 +34,12 @@ class Preview:
 
 def preview(world: World, *, allow_out_of_order: bool, accept_edited: frozenset[str]) -> Preview:
     """Reads files and target and decides. Raises what reading, connecting and parsing raise."""
-    found = listing(world.settings.migrations_dir)
+    found = _listing(world)
     with session(world.database_url, application_name=READER_NAME) as connection:
         connection.read_only = True
         server = look(connection)
-        decided = plan(
-            found.files, histories.read(connection), allow_out_of_order=allow_out_of_order, accept_edited=accept_edited
-        )
-    pending = migrations(decided, enforce=False)
+        decided = weigh(found, connection, policy(world, allow_out_of_order=allow_out_of_order, accept_edited=accept_edited))
+    pending = migrations(decided)
     report = lint(pending, server_major=server.major)
     return Preview(
         plan=decided, listing=found, migrations=pending, findings=report.findings, lint_unavailable=report.unavailable,
@@ -52,15 +49,35 @@ def preview(world: World, *, allow_out_of_order: bool, accept_edited: frozenset[
 
 def read_files(world: World) -> Listing:
     """The migrations directory; what is passed over is told."""
-    found = listing(world.settings.migrations_dir)
+    found = _listing(world)
     for ignored in found.ignored:
         world.tell(Noted(text=f"Ignored {ignored.name!r}: {ignored.why}."))
     return found
 
 
-def decide(found: Listing, history: History, allow_out_of_order: bool, accept_edited: frozenset[str]) -> Plan:
+def _listing(world: World) -> Listing:
+    return listing(world.settings.migrations_dir, by_name=world.settings.duplicate_versions == "by-name")
+
+
+def policy(world: World, *, allow_out_of_order: bool, accept_edited: frozenset[str]) -> Policy:
+    """What the settings and the command line allow."""
+    return Policy(
+        allow_out_of_order=allow_out_of_order,
+        accept_edited=accept_edited,
+        refuse_deleted=world.settings.deleted == "refuse",
+    )
+
+
+def weigh(found: Listing, connection: Connection, allowed: Policy) -> Plan:
+    """The plan from files and history, refusals and all."""
+    history = histories.read(connection)
+    changed = tuple(f.version for f in edited(found.files, history) if f.version not in allowed.accept_edited)
+    return plan(found.files, history, allowed, recorded=histories.recorded(connection, changed))
+
+
+def decide(found: Listing, connection: Connection, allowed: Policy) -> Plan:
     """The plan, or Refused with the first reason against it (and all of them in the message)."""
-    decided = plan(found.files, history, allow_out_of_order=allow_out_of_order, accept_edited=accept_edited)
+    decided = weigh(found, connection, allowed)
     refuse(decided)
     return decided
 
@@ -73,14 +90,12 @@ def refuse(decided: Plan) -> None:
             " ".join(r.message for r in decided.refusals),
             code=first.code,
             hint=first.hint,
-            where=Where(file=first.file),
+            where=Where(file=first.file, statement=first.detail),
         )
 
 
-def migrations(decided: Plan, *, enforce: bool = True) -> tuple[Migration, ...]:
-    """The pending files cut into segments. Raises Refused for what cannot be run (always: there is no telling)."""
-    if enforce:
-        refuse(decided)
+def migrations(decided: Plan) -> tuple[Migration, ...]:
+    """The pending files cut into segments. Raises Refused for what cannot be run."""
     return tuple(migration(file) for file in decided.pending)
 
 

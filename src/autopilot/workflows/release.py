@@ -24,7 +24,7 @@ from autopilot.migrations import apply as applying
 from autopilot.migrations import history
 from autopilot.migrations.files import Listing
 from autopilot.migrations.lint import lint
-from autopilot.migrations.plan import Plan
+from autopilot.migrations.plan import Plan, Policy
 from autopilot.migrations.segments import Migration
 from autopilot.migrations.wire import Limits, Stamp
 from autopilot.postgres import clients, embedded, lock
@@ -113,7 +113,7 @@ def _preflight(world: World, wish: Wish, book: Logbook, files: Listing) -> tuple
             world.reached("L2")
             server = look(connection)
             require_writable(server)
-            plan = planning.decide(files, history.read(connection), wish.allow_out_of_order, wish.accept_edited)
+            plan = planning.decide(files, connection, _policy(world, wish))
             book.pending, book.files = tuple(f.version for f in plan.pending), tuple(f.file for f in plan.pending)
             pending = planning.migrations(plan)
             planning.refuse_apart(world, pending)
@@ -176,19 +176,30 @@ def _sweep(world: World) -> None:
 
 def _plan(world: World, wish: Wish, book: Logbook, files: Listing, connection: Connection) -> tuple[Migration, ...]:
     with told(world.tell, world.clock, "plan", f"Reading {world.settings.migrations_dir} against the ledger") as step:
-        plan = planning.decide(files, history.read(connection), wish.allow_out_of_order, wish.accept_edited)
+        plan = planning.decide(files, connection, _policy(world, wish))
         step.says(planning.summary(plan))
-        _accept(connection, plan)
+        _follow(world, wish, connection, plan)
         migrations = planning.migrations(plan)
         book.pending, book.files = tuple(m.version for m in migrations), tuple(m.file.file for m in migrations)
     return migrations
 
 
-def _accept(connection: Connection, plan: Plan) -> None:
+def _policy(world: World, wish: Wish) -> Policy:
+    return planning.policy(world, allow_out_of_order=wish.allow_out_of_order, accept_edited=wish.accept_edited)
+
+
+def _follow(world: World, wish: Wish, connection: Connection, plan: Plan) -> None:
+    """The ledger goes with renamed files, and with edited ones that the user accepts; both are written down."""
+    for renamed in plan.renamed:
+        history.follow(connection, was=renamed.was.version, file=renamed.now)
+        world.tell(Noted(text=f"{renamed.was.file} is now called {renamed.now.file}: the ledger follows."))
     for file in plan.accepted:
-        history.accept_edited(
-            connection, version=file.version, file=file.file, sha256=file.sha256, normalized_sha256=file.normalized_sha256
-        )
+        with connection.transaction():
+            history.accept_edited(
+                connection, version=file.version, file=file.file, sha256=file.sha256, normalized_sha256=file.normalized_sha256
+            )
+            journal.edit_accepted(connection, wish.run, version=file.version, file=file.file)
+        world.tell(Noted(text=f"{file.file} is taken as it is now, as asked; its new text was not run.", level="warning"))
 
 
 def _lint(world: World, book: Logbook, migrations: tuple[Migration, ...], server: Server) -> None:

@@ -10,11 +10,10 @@ from autopilot.audit.reports import LastMigration, LastRun
 from autopilot.backups import catalog, dump
 from autopilot.backups.catalog import Entry
 from autopilot.errors import Refused
-from autopilot.migrations import history as histories
-from autopilot.migrations.files import listing
-from autopilot.migrations.plan import Plan, plan
+from autopilot.migrations.plan import Plan, Policy
 from autopilot.postgres.session import READER_NAME, Connection, Server, look, session
 from autopilot.rollback.route import Facts, WayBack, way_back
+from autopilot.workflows import planning
 from autopilot.workflows.world import World
 
 
@@ -29,11 +28,11 @@ class Standing:
 
 def standing(world: World) -> Standing:
     """`autopilot status`."""
-    files = listing(world.settings.migrations_dir).files
+    files = planning.read_files(world)
     with session(world.database_url, application_name=READER_NAME) as connection:
         connection.read_only = True
         server = look(connection)
-        decided = plan(files, histories.read(connection), allow_out_of_order=True)
+        decided = planning.weigh(files, connection, Policy(allow_out_of_order=True))
         known = reports.exists(connection)
         last_run = reports.last_run(connection) if known else None
         incidents = reports.open_incidents(connection) if known else 0

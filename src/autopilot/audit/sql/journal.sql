@@ -24,6 +24,10 @@ INSERT INTO automation.migration_log
     (commit_sha, status, notes, backup_file, duration_ms, error_message, triggered_by, run_id, versions)
 VALUES (%s, 'failure', %s, %s, %s, %s, %s, %s, %s)
 
+-- name: edit_accepted
+INSERT INTO automation.migration_log (commit_sha, status, notes, duration_ms, triggered_by, run_id, versions)
+VALUES (%s, 'success', %s, 0, %s, %s, %s)
+
 -- name: deployment_intended
 INSERT INTO automation.deployment_log (platform, status, url, notes, migration_log_id, run_id, commit_sha)
 VALUES (%s, 'triggered', %s, 'asking the host', %s, %s, %s) RETURNING id

@@ -17,8 +17,13 @@ SELECT to_regclass(%(table)s)::oid::bigint,
 FROM pg_catalog.pg_index WHERE indrelid = to_regclass(%(table)s)
 
 -- name: new_indexes
-SELECT indexrelid::bigint, indisvalid FROM pg_catalog.pg_index
-WHERE indrelid = %s::oid AND indexrelid::bigint <> ALL (%s::bigint[])
+SELECT i.indexrelid::bigint, i.indisvalid, c.relname, pg_catalog.pg_get_indexdef(i.indexrelid)
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = %s::oid AND i.indexrelid::bigint <> ALL (%s::bigint[])
+
+-- name: detach_pending
+SELECT coalesce((pg_catalog.to_jsonb(h) ->> 'inhdetachpending')::boolean, false)
+FROM pg_catalog.pg_inherits h WHERE h.inhrelid = to_regclass(%s) AND h.inhparent = to_regclass(%s)
 
 -- name: index_name
 SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
