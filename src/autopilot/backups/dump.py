@@ -84,7 +84,7 @@ def take(
     Raises Refused (`no_space`, `backup_directory`, `backup_failed`, `backup_unreadable`, `program_*`).
     """
     begun_s, taken_at = clock.monotonic_s(), clock.now()
-    _prepare(directory, needed_bytes=int(source.size_bytes * _FREE_SHARE))
+    prepare(directory, database_bytes=source.size_bytes)
     name = file_name(taken_at, run_id)
     with _partial(directory, name) as partial, snapshot(connection) as moment:
         _dump(source, partial, moment, timeout_s=timeout_s, progress=progress)
@@ -143,6 +143,7 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         connection.execute("SET LOCAL row_security = off")
         connection.execute("SET LOCAL statement_timeout = 0")
+        connection.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}".encode())
         row = connection.execute(_QUERIES["moment"]).fetchone()
         if row is None:  # pragma: no cover - a SELECT without FROM has a row
             raise AssertionError
@@ -161,6 +162,13 @@ def count_rows(connection: Connection) -> dict[str, int]:
         query = sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(schema, table))
         try:
             row = connection.execute(query).fetchone()
+        except psycopg.errors.LockNotAvailable as cause:
+            raise Refused(
+                f"The table {schema}.{table} cannot be backed up: somebody holds it exclusively.",
+                code="backup_failed",
+                hint="Find who holds it in pg_stat_activity, let it end, and run again.",
+                retryable=True,
+            ) from cause
         except psycopg.errors.InsufficientPrivilege as cause:
             raise Refused(
                 f"The table {schema}.{table} cannot be backed up whole: {cause.diag.message_primary}.",
@@ -180,10 +188,14 @@ def _system_identifier(connection: Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _prepare(directory: Path, *, needed_bytes: int) -> None:
+def prepare(directory: Path, *, database_bytes: int) -> None:
+    """The directory is there, ours to write, and has room. Raises Refused (`backup_directory`, `no_space`)."""
+    needed_bytes = int(database_bytes * _FREE_SHARE)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         free_bytes = shutil.disk_usage(directory).free
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
     except OSError as cause:
         raise Refused(
             f"The backups directory {directory} cannot be used: {cause.strerror}.",

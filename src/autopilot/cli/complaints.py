@@ -22,9 +22,10 @@ def complain(error: AutopilotError, *, as_json: bool, traceback_of: BaseExceptio
     return error.exit_code
 
 
-def complain_of_usage(message: str, *, as_json: bool) -> int:
+def complain_of_usage(message: str, *, command: str, as_json: bool) -> int:
     """A wrong command line, which click has shown already; returns the exit code."""
-    error = UsageError(message, code="usage", hint="See --help.")
+    error = UsageError(message, code="usage", hint=f"See what there is with: {command} --help")
+    sys.stderr.write(f"Nothing was touched.\nNext: {error.hint}\n")
     if as_json:
         emit({"outcome": error.outcome, "error": error_document(error, known=known_secrets())})
     return error.exit_code

@@ -103,15 +103,21 @@ def emit(document: Any) -> None:
     """The one JSON document on stdout."""
     import msgspec
 
-    text = msgspec.json.encode(document).decode()
-    sys.stdout.write(scrub(text, known=known_secrets()) + "\n")
-    sys.stdout.flush()
+    _write(scrub(msgspec.json.encode(document).decode(), known=known_secrets()) + "\n")
 
 
 def say(text: str) -> None:
     """A result for a person, on stdout."""
-    sys.stdout.write(clean(text, known=known_secrets()) + "\n")
-    sys.stdout.flush()
+    _write(clean(text, known=known_secrets()) + "\n")
+
+
+def _write(text: str) -> None:
+    """A reader that went away changes nothing about what was done."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def new_random() -> random.Random:

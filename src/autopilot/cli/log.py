@@ -10,7 +10,7 @@ import click
 
 from autopilot.cli.frame import Frame, emit, options, say
 
-_SPAN = re.compile(r"^(\d{1,6})([smhdw])\Z")
+_SPAN = re.compile(r"^([0-9]{1,6})([smhdw])\Z")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -24,13 +24,12 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 def command(frame: Frame, *, since: str | None, limit: int, follow: bool) -> int:
     """Show the timeline: migrations, deploys, changes of health, ways back. Newest last."""
     from autopilot.audit import reports
-    from autopilot.postgres.session import READER_NAME, session
+    from autopilot.workflows.reading import reader
 
     if follow and frame.as_json:
         raise click.UsageError("--follow and --json do not go together: one document cannot follow.")
     start = None if since is None else moment(since, now=datetime.now(UTC))
-    with session(frame.settings().require_database(), application_name=READER_NAME) as connection:
-        connection.execute("SET default_transaction_read_only = on")
+    with reader(frame.settings().require_database()) as connection:
         found = reports.timeline(connection, since=start, limit=limit) if reports.exists(connection) else ()
         if frame.as_json:
             emit([_document(a) for a in found])
@@ -52,11 +51,11 @@ def command(frame: Frame, *, since: str | None, limit: int, follow: bool) -> int
 def moment(text: str, *, now: datetime) -> datetime:
     """`2h` ago, or an ISO date or time (UTC where it names no zone)."""
     span = _SPAN.match(text)
-    if span is not None:
-        return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
     try:
+        if span is not None:
+            return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
         found = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{text!r} is neither a span like 2h nor a time like 2026-11-23T10:00.", param_hint="--since"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,7 +89,13 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one way out for eac
             return int(done.exit_code)
         except click.ClickException as error:
             error.show(sys.stderr)
-            return complain_of_usage(error.format_message(), as_json=as_json)
+            context = getattr(error, "ctx", None)
+            return complain_of_usage(
+                error.format_message(), command=context.command_path if context else "autopilot", as_json=as_json
+            )
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            sys.stderr.write("Stopped. Nothing was touched.\n")
+            return 128 + (signals.last() or int(signal.SIGINT))
         except AutopilotError as error:
             return complain(error, as_json=as_json)
         except BrokenPipeError:
@@ -98,7 +105,4 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one way out for eac
             return complain(file_trouble(error), as_json=as_json)
         except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback, no secret
             return complain(unexpected(error), as_json=as_json, traceback_of=error if "--verbose" in arguments else None)
-        except (click.exceptions.Abort, KeyboardInterrupt) as cause:
-            sys.stderr.write("Stopped. Nothing was touched.\n")
-            return 128 + int(getattr(cause, "signal_number", None) or signals.last() or 2)
     return int(result) if isinstance(result, int) else 0

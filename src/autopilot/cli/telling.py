@@ -60,8 +60,9 @@ class _Plain:
                 self._line(f"  {'! ' if event.level == 'warning' else ''}{event.text}")
 
     def _line(self, text: str) -> None:
-        self.stream.write(clean(" ".join(text.split("\n")), known=self.known).rstrip() + "\n")
-        self.stream.flush()
+        with contextlib.suppress(BrokenPipeError):  # a reader that went away must not end a release
+            self.stream.write(clean(" ".join(text.split("\n")), known=self.known).rstrip() + "\n")
+            self.stream.flush()
 
 
 @dataclass(slots=True)

@@ -87,8 +87,8 @@ def _part(migration: Migration, segment: Segment, number: int, before: Migration
             *_after(before, migration),
             f"SELECT {_is_applied(version)} INTO done;",
             "IF NOT done THEN",
-            f"SELECT EXISTS (SELECT FROM automation.migration_segments WHERE version = {version} AND segment = {number}"
-            " AND state = 'done') INTO done;",
+            "SELECT EXISTS (SELECT FROM automation.migration_segments",
+            f"    WHERE version = {version} AND segment = {number} AND state = 'done') INTO done;",
             "IF NOT done THEN",
             _run(migration, segment, number),
             "END IF;",

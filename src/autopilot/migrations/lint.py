@@ -102,7 +102,7 @@ def _ask(executable: str, group: tuple[Migration, ...], *, server_major: int, in
         paths = []
         for migration in group:
             path = Path(directory) / migration.file.file
-            path.write_text(migration.file.text, encoding="utf-8", newline="")
+            path.write_text(migration.sql, encoding="utf-8", newline="")
             paths.append(str(path))
         command = (
             executable, "--reporter", "json", "--pg-version", f"{server_major}.0", f"--exclude={','.join(_SETTLED_BY_US)}",

@@ -32,7 +32,18 @@ def parameters(url: Secret) -> dict[str, str]:
     except psycopg.ProgrammingError as cause:
         # libpq's own sentence repeats the whole word it stumbled over, password included
         raise _bad(_reason(str(cause))) from None
-    return {key: str(value) for key, value in found.items() if value is not None}
+    read = {key: str(value) for key, value in found.items() if value is not None}
+    _refuse_odd_numbers(read)
+    return read
+
+
+def _refuse_odd_numbers(read: Mapping[str, str]) -> None:
+    for port in filter(None, read.get("port", "").split(",")):
+        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+            raise _bad("its port is not a number from 1 to 65535")
+    limit = read.get("connect_timeout", "0")
+    if not re.fullmatch(r"-?[0-9]{1,9}", limit):
+        raise _bad("its connect_timeout is not a whole number of seconds")
 
 
 def _bad(reason: str) -> UsageError:

@@ -65,7 +65,7 @@ def connect(url: Secret, *, application_name: str, timeout_s: float = 10.0) -> C
     }
     try:
         return psycopg.connect(autocommit=True, prepare_threshold=None, **settings)
-    except psycopg.OperationalError as cause:
+    except psycopg.Error as cause:
         raise connection_error(scrub(str(cause), known=literals(url)), params) from None
 
 
@@ -114,7 +114,19 @@ _CONNECTION_FAILURES: tuple[tuple[tuple[str, ...], type[Refused | UsageError], s
         "Add a line to pg_hba.conf for this user and address, or connect the way the server asks for (TLS, another user).",
     ),
     (
-        ('database "', ), UsageError, "no_such_database",
+        ("too many connections", "remaining connection slots", "too many clients", "max clients reached"),
+        Refused, "too_many_connections",
+        "The server at {address} has no free connection.",
+        "Wait or close idle connections, then run again.",
+    ),
+    (
+        ("is not permitted to log in", "permission denied for database", "is not currently accepting connections"),
+        UsageError, "not_admitted",
+        "The server at {address} does not let the user {user!r} in.",
+        "Grant what is missing (LOGIN to the role, CONNECT on the database), or use another role.",
+    ),
+    (
+        ('database "',), UsageError, "no_such_database",
         "There is no database {database!r} at {address}.",
         "Check the name after the last / of the database URL.",
     ),
@@ -123,12 +135,6 @@ _CONNECTION_FAILURES: tuple[tuple[tuple[str, ...], type[Refused | UsageError], s
         ("certificate", "ssl", "tls"), Refused, "tls_failed",
         "No encrypted connection to {address}.",
         "Check sslmode and sslrootcert in the database URL, and that the host name is the certificate's.",
-    ),
-    (
-        ("too many connections", "remaining connection slots", "too many clients", "max clients reached"),
-        Refused, "too_many_connections",
-        "The server at {address} has no free connection.",
-        "Wait or close idle connections, then run again.",
     ),
     (
         ("failed to resolve host", "could not translate host name", "name or service not known", "nodename nor servname"),

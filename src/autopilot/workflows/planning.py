@@ -13,7 +13,8 @@ from autopilot.migrations.lint import Finding, lint
 from autopilot.migrations.plan import Plan, Policy, edited, plan
 from autopilot.migrations.segments import Migration, migration
 from autopilot.migrations.unit import why_apart, why_never_together
-from autopilot.postgres.session import READER_NAME, Connection, Server, look, session
+from autopilot.postgres.session import Connection, Server, look
+from autopilot.workflows.reading import reader
 from autopilot.workflows.world import World
 
 
@@ -35,8 +36,7 @@ class Preview:
 def preview(world: World, *, allow_out_of_order: bool, accept_edited: frozenset[str]) -> Preview:
     """Reads files and target and decides. Raises what reading, connecting and parsing raise."""
     found = _listing(world)
-    with session(world.database_url, application_name=READER_NAME) as connection:
-        connection.read_only = True
+    with reader(world.database_url) as connection:
         server = look(connection)
         decided = weigh(found, connection, policy(world, allow_out_of_order=allow_out_of_order, accept_edited=accept_edited))
     pending = migrations(decided)

@@ -120,6 +120,8 @@ def _preflight(world: World, wish: Wish, book: Logbook, files: Listing) -> tuple
             if not (wish.backup or wish.destroy_data):
                 planning.refuse_loss(pending)
             schema.require_rights(connection, server)
+        if wish.backup and plan.pending:
+            dump.prepare(world.settings.backups_dir, database_bytes=server.size_bytes)
         tools = _tools(world, wish, server) if plan.pending else Tools(dump_client=None, scratch=None)
         step.says(f"PostgreSQL {server.version}, database {server.database}, role {server.role}")
     return tools, server

@@ -11,9 +11,10 @@ from autopilot.backups import catalog, dump
 from autopilot.backups.catalog import Entry
 from autopilot.errors import Refused
 from autopilot.migrations.plan import Plan, Policy
-from autopilot.postgres.session import READER_NAME, Connection, Server, look, session
+from autopilot.postgres.session import Connection, Server, look
 from autopilot.rollback.route import Facts, WayBack, way_back
 from autopilot.workflows import planning
+from autopilot.workflows.reading import reader
 from autopilot.workflows.world import World
 
 
@@ -29,8 +30,7 @@ class Standing:
 def standing(world: World) -> Standing:
     """`autopilot status`."""
     files = planning.read_files(world)
-    with session(world.database_url, application_name=READER_NAME) as connection:
-        connection.read_only = True
+    with reader(world.database_url) as connection:
         server = look(connection)
         decided = planning.weigh(files, connection, Policy(allow_out_of_order=True))
         known = reports.exists(connection)
@@ -51,8 +51,7 @@ def rollback_plan(world: World, *, to: str | None) -> WayBack:
 
     Raises Refused (`unknown_run`).
     """
-    with session(world.database_url, application_name=READER_NAME) as connection:
-        connection.read_only = True
+    with reader(world.database_url) as connection:
         look(connection)
         found = reports.migration_of(connection, to) if reports.exists(connection) else None
         if to is not None and found is None:

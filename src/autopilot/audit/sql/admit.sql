@@ -9,6 +9,11 @@ BEGIN
         IF NOT pg_catalog.has_schema_privilege(reader, 'automation', 'USAGE') THEN
             EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA automation TO %I', reader);
         END IF;
+        IF reader <> 'service_role' AND EXISTS (SELECT FROM pg_catalog.pg_namespace
+                                                WHERE nspname = 'supabase_migrations' AND nspowner = current_user::regrole) THEN
+            EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA supabase_migrations TO %I', reader);
+            EXECUTE pg_catalog.format('GRANT SELECT ON supabase_migrations.schema_migrations TO %I', reader);
+        END IF;
         FOR thing IN SELECT c.oid, c.relname, c.relkind FROM pg_catalog.pg_class c
                      WHERE c.relnamespace = 'automation'::pg_catalog.regnamespace AND c.relkind IN ('r', 'v') LOOP
             IF NOT pg_catalog.has_table_privilege(reader, thing.oid, 'SELECT') THEN

@@ -1,0 +1,35 @@
+"""A session for commands that only read, and what it means when they may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from autopilot.errors import Refused
+from autopilot.postgres.session import READER_NAME, Connection, session
+from autopilot.secret import Secret
+
+
+@contextmanager
+def reader(url: Secret) -> Iterator[Connection]:
+    """A read-only session. Raises Refused (`no_audit_rights`, `database_lost`) beside what connecting raises."""
+    with session(url, application_name=READER_NAME) as connection:
+        connection.read_only = True
+        try:
+            yield connection
+        except psycopg.errors.InsufficientPrivilege as cause:
+            raise Refused(
+                f"The role {connection.info.user!r} may not read what Autopilot keeps there: {cause.diag.message_primary}.",
+                code="no_audit_rights",
+                hint="List the role under `admins` in autopilot.toml and run `autopilot migrate` once as the owner;"
+                " or use the owner's URL.",
+            ) from cause
+        except psycopg.OperationalError as cause:
+            raise Refused(
+                f"The database went away: {' '.join(str(cause).split())}",
+                code="database_lost",
+                hint="Check that the server answers, then run again.",
+                retryable=True,
+            ) from cause
