@@ -13,6 +13,7 @@ help:
 	@echo "make demo     the whole story on an embedded PostgreSQL (ARGS=--exit leaves when it is told)"
 	@echo "make test     linters, types, layers and all tests"
 	@echo "make install  the set-up alone: afterwards $(BIN)/autopilot is there"
+	@echo "make faults   kills, cuts and races at every point: slow"
 	@echo "make bench    the measurements under benchmarks/"
 
 install: $(RUN_STAMP)
@@ -53,6 +54,10 @@ lint: $(DEV_STAMP)
 
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+# Kills, cuts and races at every point; `make test` runs a slice of them.
+faults: $(DEV_STAMP)
+	$(BIN)/python -m pytest -n auto -m faults $(ARGS)
 
 bench: install
 	$(BIN)/python benchmarks/start_up.py

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -19,6 +21,8 @@ from autopilot.postgres.session import Connection
 _QUERIES = named(__file__, "alone.sql")
 
 
+#: A half-built index that cannot be dropped in this time, because somebody still looks at it, is left and named.
+_DROP_PATIENCE_MS = 3000
 #: Of these nobody but a person can tell how far an attempt came.
 _COMMITS_ON_THE_WAY = {"call_stmt", "do_stmt"}
 
@@ -71,12 +75,27 @@ def run(
             answer = send(connection, segment.text, patience=patience)
     except (ConnectionLost, DeadlinePassed) as cause:
         raise failure.alone_interrupted(part, cause) from cause
+    except KeyboardInterrupt as cause:
+        cause.add_note(_after_interrupt(part, ledger, before))
+        raise
     if answer.complaint is not None:
         leftover = _clear(segment, ledger, before)
         if leftover is None and segment.statements[0].kind not in _COMMITS_ON_THE_WAY:
             _forget(ledger, migration.version, number)
         raise failure.alone_failed(answer.complaint, part, leftover=leftover)
     _refuse_invalid(part, connection)
+
+
+def _after_interrupt(part: Part, ledger: Connection, before: dict[str, Any]) -> str:
+    """Takes away what the cancelled statement left; what is left all the same, in words."""
+    segment = part.segment
+    if segment.statements[0].kind in _COMMITS_ON_THE_WAY:
+        return f"{segment.statements[0].alone_because or segment.statements[0].kind} may have committed some of its work."
+    leftover = _clear(segment, ledger, before)
+    if leftover is None:
+        _forget(ledger, part.migration.version, part.number)
+        return ""
+    return f"Left behind: {leftover}; the next run takes it away and builds it anew."
 
 
 def _patient(segment: Segment, part: Part) -> str:
@@ -91,7 +110,7 @@ def _came_through(segment: Segment, connection: Connection, ledger: Connection, 
     statement = segment.statements[0]
     if statement.kind == "index_stmt" and mark.before is not None:
         new = _new_indexes(segment, ledger, mark.before)
-        _drop_invalid(ledger, new)
+        _drop_invalid(ledger, new, patience_ms=0)
         return any(valid for _, valid in new)
     if statement.kind == "alter_table_stmt":
         return _detached(statement.text, connection)
@@ -121,12 +140,14 @@ def _new_indexes(segment: Segment, ledger: Connection, before: dict[str, Any]) -
     return [(int(oid), bool(valid)) for oid, valid, name, definition in rows if wanted.is_(name, definition)]
 
 
-def _drop_invalid(connection: Connection, indexes: Sequence[tuple[int, bool]]) -> None:
+def _drop_invalid(connection: Connection, indexes: Sequence[tuple[int, bool]], *, patience_ms: int = _DROP_PATIENCE_MS) -> None:
     for oid, valid in indexes:
-        if not valid:
-            name = _name(connection, oid)
-            if name is not None:
+        name = None if valid else _name(connection, oid)
+        if name is not None:
+            connection.execute(f"SET statement_timeout = {patience_ms}".encode())
+            with contextlib.suppress(psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
                 connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.SQL(name)))
+            connection.execute("RESET statement_timeout")
 
 
 def _clear(segment: Segment, ledger: Connection, before: dict[str, Any]) -> str | None:

@@ -107,7 +107,13 @@ def _stopped(cause: KeyboardInterrupt, book: Logbook) -> Stopped:
             state="The migrations are applied and recorded; the deploy is not proven. The next run makes up for it.",
             outcome="stranded",
         )
-    return Stopped(number, message="Stopped by a signal while migrations were being applied.")
+    left = " ".join(note for note in getattr(cause, "__notes__", ()) if note)
+    return Stopped(
+        number,
+        message="Stopped by a signal while migrations were being applied.",
+        state=f"What was under way is cancelled. {left}" if left else None,
+        outcome="stranded" if left else "rolled_back",
+    )
 
 
 def _lost(cause: psycopg.Error, book: Logbook) -> AutopilotError:

@@ -84,7 +84,7 @@ def _settle_run(connection: Connection, run: OpenRun, *, applied: frozenset[str]
 def verdict(run: OpenRun, applied: frozenset[str]) -> str:
     """What became of a dead run's migrations, from the ledger."""
     if run.migration_log_id is None:
-        return "it had not begun to apply anything"
+        return "no migration was under way in it"
     inside = [v for v in run.versions if v in applied]
     outside = [v for v in run.versions if v not in applied]
     if not outside:

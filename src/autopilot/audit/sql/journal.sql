@@ -50,6 +50,7 @@ JOIN automation.runs r USING (run_id)
 WHERE r.state IN ('abandoned', 'stranded', 'stopped')
   AND NOT EXISTS (SELECT FROM automation.deployment_log d
                   WHERE d.status = 'success' AND (d.migration_log_id = m.id OR d.deployed_at > m.ran_at))
+  AND NOT EXISTS (SELECT FROM automation.runs later WHERE later.state = 'released' AND later.started_at > r.started_at)
 
 -- name: health_seen
 INSERT INTO automation.health_log (status, response_time_ms, checks, notes, run_id) VALUES (%s, %s, %s, %s, %s)
