@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autopilot import interrupts
 from autopilot.errors import Refused
 
 #: What a child inherits; everything else (PG*, LD_*, PYTHON*) could change what it does behind our back.
@@ -90,7 +91,7 @@ def run(command: Command) -> Finished:
     Raises Refused (`program_missing`, `program_not_executable`, `program_timed_out`).
     """
     begun = time.monotonic()
-    with ended(start(command)) as child:
+    with running(command) as child:
         try:
             stdout, stderr = child.communicate(command.stdin, timeout=command.timeout_s)
         except subprocess.TimeoutExpired as cause:
@@ -106,6 +107,17 @@ def run(command: Command) -> Finished:
         stderr=stderr.decode("utf-8", "replace"),
         duration_s=time.monotonic() - begun,
     )
+
+
+@contextlib.contextmanager
+def running(
+    command: Command, *, stdout: int | None = subprocess.PIPE, stderr: int | None = subprocess.PIPE
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A started program that does not outlive the block, whatever signal arrives at whatever moment."""
+    with contextlib.ExitStack() as stack:
+        with interrupts.held_back():
+            child = stack.enter_context(ended(start(command, stdout=stdout, stderr=stderr)))
+        yield child
 
 
 @contextlib.contextmanager

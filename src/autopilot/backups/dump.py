@@ -243,7 +243,7 @@ def _partial(directory: Path, name: str) -> Iterator[Path]:
 def _dump(source: Source, partial: Path, moment: Snapshot, *, timeout_s: float, progress: Callable[[int], None]) -> None:
     command = dump_command(source, partial, snapshot_name=moment.name, timeout_s=timeout_s)
     deadline_s = time.monotonic() + timeout_s
-    with programs.ended(programs.start(command, stdout=subprocess.DEVNULL)) as child:
+    with programs.running(command, stdout=subprocess.DEVNULL) as child:
         while child.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0.1)

@@ -80,7 +80,7 @@ def _stay(stage: Stage) -> None:
     around = stage.around
     _say("\nEverything stays up until Ctrl-C.")
     click.echo(f"  The site:      {around.site_url}/  and  {around.site_url}/api/health")
-    click.echo(f"  The database:  {around.bin_dir}/psql '{around.database_url.reveal()}'")
+    click.echo(f"  The database:  {around.psql}")
     click.echo(f"  The messages:  {around.messages}")
     try:
         while True:

@@ -8,14 +8,7 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-
-class Interrupted(KeyboardInterrupt):
-    """A signal asked us to stop."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__()
-        self.signal_number = signal_number
-
+from autopilot import interrupts
 
 _seen: list[int] = []
 
@@ -34,7 +27,7 @@ def raised_once() -> Iterator[None]:
             sys.stderr.write("Already stopping: rolling back and writing down how it ended.\n")
             return
         _seen.append(number)
-        raise Interrupted(number)
+        interrupts.arrive(number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:

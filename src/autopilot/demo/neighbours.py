@@ -14,10 +14,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from autopilot import programs
+from autopilot import interrupts, programs
 from autopilot.demo.repository import sample
 from autopilot.errors import Refused
 from autopilot.postgres import embedded
+from autopilot.postgres.address import parameters
 from autopilot.postgres.clients import Installation
 from autopilot.secret import Secret
 
@@ -35,8 +36,8 @@ class Neighbours:
     webhook_url: Secret
     #: One JSON line a message that the channel took.
     messages: Path
-    bin_dir: Path
-    port: int
+    #: How to look into the database: psql, with the password in a file of our own.
+    psql: str
 
 
 @contextlib.contextmanager
@@ -60,9 +61,16 @@ def started(installation: Installation, *, origin: Path, directory: Path) -> Ite
             site_url=host["site_url"],
             webhook_url=Secret(channel["webhook_url"]),
             messages=directory / "channel" / "messages.jsonl",
-            bin_dir=installation.bin_dir,
-            port=production.port,
+            psql=_psql(installation, production, url, directory),
         )
+
+
+def _psql(installation: Installation, production: embedded.EmbeddedServer, url: Secret, directory: Path) -> str:
+    file = directory / "pgpass"
+    file.touch(mode=0o600)
+    password = parameters(url)["password"]
+    file.write_text(f"127.0.0.1:{production.port}:*:{OWNER}:{password}\n")
+    return f"PGPASSFILE={file} {installation.tool('psql')} -h 127.0.0.1 -p {production.port} -U {OWNER} {DATABASE}"
 
 
 def _furnish(production: embedded.EmbeddedServer) -> Secret:
@@ -84,21 +92,26 @@ def _announced(module: str, *arguments: str, env: Mapping[str, str]) -> Iterator
     command = programs.Command(
         argv=(sys.executable, "-m", module, *arguments), env={"STOP_ON_EOF": "1", "PYTHONUNBUFFERED": "1"} | dict(env), stdin=b""
     )
-    process = programs.start(command, stderr=subprocess.DEVNULL)
-    try:
+    with contextlib.ExitStack() as stack:
+        with interrupts.held_back():
+            process = programs.start(command, stderr=subprocess.DEVNULL)
+            stack.callback(_end, process)
         line = b"" if process.stdout is None else process.stdout.readline()
         if not line:
             raise Refused(
                 f"{module} did not start.", code="demo_failed", hint=f"Run it by hand to see why: python -m {module} --help"
             )
         yield json.loads(line)
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Gently first: a stand-in takes its own children with it."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()

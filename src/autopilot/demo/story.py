@@ -126,21 +126,17 @@ def _migrate(stage: Stage, runner: Path, commit: str) -> tuple[int, dict[str, An
         cwd=runner,
     )
     stage.say("$ autopilot migrate")
-    process = programs.start(command, stderr=None)
-    try:
-        out, _ = process.communicate()
-    except KeyboardInterrupt as cause:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=15)
-        number = int(getattr(cause, "signal_number", signal.SIGINT))
-        raise Stopped(
-            number, message="The demo was stopped.", state="Its servers are gone, and nothing else was touched."
-        ) from cause
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    with programs.running(command, stderr=None) as process:
+        try:
+            out, _ = process.communicate()
+        except KeyboardInterrupt as cause:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=15)
+            number = int(getattr(cause, "signal_number", signal.SIGINT))
+            raise Stopped(
+                number, message="The demo was stopped.", state="Its servers are gone, and nothing else was touched."
+            ) from cause
     return process.returncode, json.loads(out or b"{}")
 
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from autopilot import interrupts
 from autopilot.clock import SystemClock
 from autopilot.postgres import homes, orphans, readable
 from autopilot.postgres.clients import Installation
@@ -73,11 +74,11 @@ def running(
     settings: Mapping[str, str] = _NO_SETTINGS,
 ) -> Iterator[EmbeddedServer]:
     """A server for the length of a block; see `start`."""
-    server = start(installation, home_root=home_root, tcp=tcp, durable=durable, superuser=superuser, settings=settings)
-    try:
+    with ExitStack() as stack:
+        with interrupts.held_back():
+            server = start(installation, home_root=home_root, tcp=tcp, durable=durable, superuser=superuser, settings=settings)
+            stack.callback(stop, server)
         yield server
-    finally:
-        stop(server)
 
 
 def start(
@@ -146,9 +147,9 @@ def _launched(cluster: Cluster, claim: homes.Home) -> EmbeddedServer:
     for attempt in range(1, _PORT_ATTEMPTS + 1):
         port = _free_port() if cluster.tcp else _USUAL_PORT
         with ExitStack() as undo:
-            with cluster.log.open("wb") as log:
+            with cluster.log.open("wb") as log, interrupts.held_back():
                 process = start_program(postgres(cluster, port), stdout=log.fileno(), stderr=log.fileno())
-            undo.callback(_kill, process)
+                undo.callback(_kill, process)
             server = _server(cluster, claim, port, process)
             if _answers(server):
                 undo.pop_all()
