@@ -62,7 +62,8 @@ def test_settings_last_to_the_end_of_the_file_and_no_further(cli: Cli, database:
     cli.write("2_after.sql", "create table outside (id int);\nselect set_config('search_path', '', false);\n")
     cli.write("3_later.sql", "create table later (id int);\n")
     migrated(cli)
-    assert database.rows("select oid::regclass::text from pg_class where relname in ('goods', 'orders', 'outside', 'later') order by 1") == [
+    names = "('goods', 'orders', 'outside', 'later')"
+    assert database.rows(f"select oid::regclass::text from pg_class where relname in {names} order by 1") == [
         ("later",), ("outside",), ("shop.goods",), ("shop.orders",),
     ]  # fmt: skip
 
@@ -178,7 +179,8 @@ def test_a_statement_that_swallows_every_cancel_is_ended_at_its_deadline(cli: Cl
     (cli.home / "autopilot.toml").write_text("apply_timeout_s = 2\n")
     cli.write(
         "1_stubborn.sql",
-        "create table t (id int);\ndo $$ begin loop begin perform pg_sleep(60); exception when query_canceled then null; end; end loop; end $$;\n",
+        "create table t (id int);\ndo $$ begin loop begin perform pg_sleep(60);"
+        " exception when query_canceled then null; end; end loop; end $$;\n",
     )
     ran = cli("migrate", "--no-backup")
     assert ran.code == 3
