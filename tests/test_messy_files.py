@@ -7,8 +7,7 @@ import time
 
 import psycopg
 import pytest
-
-from conftest import Cli, Database
+from tests.conftest import Cli, Database
 
 
 def migrated(cli: Cli, *options: str) -> str:
