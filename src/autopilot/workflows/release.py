@@ -98,6 +98,8 @@ def _under_lock(
     if migrations:
         if not (wish.backup or wish.destroy_data):
             planning.refuse_loss(migrations)
+        if wish.backup and tools.dump_client is None:  # nothing was pending before the lock was ours
+            tools = _tools(world, wish, server)
         _lint(world, book, migrations, server)
         _back_up_and_rehearse(world, wish, book, migrations, tools, server, connection)
         _apply(world, wish, book, migrations, server, connection, holder)
