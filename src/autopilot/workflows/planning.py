@@ -140,3 +140,8 @@ def summary(decided: Plan) -> str:
 def findings_summary(findings: tuple[Finding, ...]) -> str:
     counts = Counter(f.severity for f in findings)
     return ", ".join(f"{counts[s]} {s}" for s in ("danger", "warning", "info") if counts[s]) or "nothing to remark"
+
+
+def listed(files: tuple[str, ...]) -> str:
+    """Files by name, the first few of many."""
+    return ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")

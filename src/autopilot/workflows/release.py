@@ -276,7 +276,7 @@ def _apply(
             raise Refused("The lock was lost before anything was applied.", code="lock_lost", hint="Run again.", retryable=True)
         backup_file = None if book.backup is None else book.backup.manifest.file
         book.migration_log_id = journal.migration_begun(
-            connection, wish.run, versions=book.pending, notes=f"applying {', '.join(book.files[:8])}", backup_file=backup_file
+            connection, wish.run, versions=book.pending, notes=f"applying {planning.listed(book.files)}", backup_file=backup_file
         )
         begun_s = world.clock.monotonic_s()
         with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as working:
@@ -289,17 +289,15 @@ def _apply(
             done = applying.apply(migrations, target, _stamp(wish.run))
         book.applied, book.pending = tuple(a.version for a in done), ()
         took_ms = elapsed_ms(world.clock, begun_s)
-        how = (
-            "in one transaction" if apart is None else "one transaction a file" if len(migrations) > 1 else "with its ledger row"
-        )
+        how = "in one transaction" if apart is None or len(migrations) == 1 else "one by one, each with its ledger row"
         journal.migration_ended(
             connection,
             book.migration_log_id,
             status="success",
             duration_ms=took_ms,
-            notes=f"{', '.join(book.files[:8])} applied {how}",
+            notes=f"{planning.listed(book.files)} applied, {how}",
         )
-        step.says(f"{', '.join(book.files)} {how}" if len(book.files) < 4 else f"{len(done)} files, {how}")
+        step.says(f"{', '.join(book.files) if len(book.files) < 4 else f'{len(done)} files'}, {how}")
 
 
 def _limits(world: World, server: Server) -> Limits:
