@@ -43,6 +43,14 @@ def progress(connection: Connection, version: str) -> dict[int, Mark]:
     return {row[0]: Mark(state=row[1], before=row[2], sha256=row[3]) for row in rows}
 
 
+def begun(connection: Connection, versions: tuple[str, ...]) -> dict[str, dict[int, Mark]]:
+    """The progress of those versions that an earlier run has begun."""
+    found: dict[str, dict[int, Mark]] = {}
+    for version, segment, state, before, sha256 in connection.execute(_QUERIES["begun"], (list(versions),)):
+        found.setdefault(version, {})[segment] = Mark(state=state, before=before, sha256=sha256)
+    return found
+
+
 def run(
     part: Part,
     connection: Connection,

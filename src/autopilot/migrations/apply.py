@@ -73,7 +73,8 @@ def apply(migrations: tuple[Migration, ...], target: Target, stamp: Stamp) -> tu
     through after the open transaction is rolled back.
     """
     flight = _Flight()
-    left = tuple(recut.as_begun(m, alone.progress(target.ledger, m.version)) if not m.transactional else m for m in migrations)
+    begun = alone.begun(target.ledger, tuple(m.version for m in migrations))
+    left = tuple(recut.as_begun(m, begun[m.version]) if m.version in begun else m for m in migrations)
     while left:
         unit = units(left, transaction=target.transaction)[0]
         begun_s = target.clock.monotonic_s()

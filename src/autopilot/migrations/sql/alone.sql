@@ -3,6 +3,9 @@
 -- name: progress
 SELECT segment, state, before, sha256 FROM automation.migration_segments WHERE version = %s
 
+-- name: begun
+SELECT version, segment, state, before, sha256 FROM automation.migration_segments WHERE version = ANY (%s)
+
 -- name: intend
 INSERT INTO automation.migration_segments (version, segment, state, sha256, run_id, before)
 VALUES (%s, %s, 'intent', %s, %s, %s)
