@@ -23,6 +23,7 @@ Transaction = Literal["auto", "push", "file"]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=864_000)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=864_000)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+TlsVerify = Literal["auto", "required"]
 Duplicates = Literal["refuse", "by-name"]
 Deleted = Literal["warn", "refuse"]
 
@@ -35,6 +36,11 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: Directory of pg_dump, pg_restore and the rest; empty = look for them.
     postgres_bin_dir: str = ""
     rehearsal: Rehearsal = "required"
+    #: Encryption to a remote host is required; "auto" lets its certificate go unverified, with a warning, where the CA is
+    #: not known; "required" refuses that.
+    tls_verify: TlsVerify = "auto"
+    #: The CA's certificate, for a URL without sslrootcert; empty = the system's store.
+    tls_ca_file: str = ""
     #: "auto": all pending files commit at once where that changes nothing else; "push": always; "file": never.
     transaction: Transaction = "auto"
     #: Several files of one version: "refuse" them, or track each "by-name" and run them in that order.
@@ -68,6 +74,8 @@ class Settings:
     postgres_bin_dir: Path | None
     rehearsal: Rehearsal
     transaction: Transaction
+    tls_verify: TlsVerify
+    tls_ca_file: Path | None
     duplicate_versions: Duplicates
     deleted: Deleted
     lock_wait_s: float
@@ -128,6 +136,8 @@ def load(
         postgres_bin_dir=Path(chosen.postgres_bin_dir) if chosen.postgres_bin_dir else None,
         rehearsal=chosen.rehearsal,
         transaction=chosen.transaction,
+        tls_verify=chosen.tls_verify,
+        tls_ca_file=Path(chosen.tls_ca_file) if chosen.tls_ca_file else None,
         duplicate_versions=chosen.duplicate_versions,
         deleted=chosen.deleted,
         lock_wait_s=chosen.lock_wait_s,

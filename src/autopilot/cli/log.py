@@ -29,7 +29,7 @@ def command(frame: Frame, *, since: str | None, limit: int, follow: bool) -> int
     if follow and frame.as_json:
         raise click.UsageError("--follow and --json do not go together: one document cannot follow.")
     start = None if since is None else moment(since, now=datetime.now(UTC))
-    with reader(frame.settings().require_database()) as connection:
+    with reader(frame.settings()) as connection:
         found = reports.timeline(connection, since=start, limit=limit) if reports.exists(connection) else ()
         if frame.as_json:
             emit([_document(a) for a in found])

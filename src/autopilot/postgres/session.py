@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from autopilot.errors import AutopilotError, Refused, UsageError
-from autopilot.postgres.address import parameters, shown
+from autopilot.postgres import tls
+from autopilot.postgres.address import completed, ipv6_only, parameters, refuse_transaction_port, shown, spelled, unresolved
 from autopilot.postgres.queries import named
 from autopilot.secret import Secret, literals, scrub
 
@@ -47,26 +49,85 @@ class Server:
         return self.version_num // 10000
 
 
-def connect(url: Secret, *, application_name: str, timeout_s: float = 10.0) -> Connection:
-    """A new session in autocommit, UTF-8, with `application_name`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """An address that says how it is reached, so that every session and pg_dump connect in one and the same way."""
 
-    Raises UsageError (`bad_database_url`, `wrong_password`, `no_such_database`, `no_such_role`) or
-    Refused (`unreachable`, `tls_failed`, `too_many_connections`, `connection_refused_by_server`).
+    url: Secret
+    warnings: tuple[str, ...] = ()
+
+
+def resolved(url: Secret, *, tls_verify: tls.Verify = "auto", ca_file: Path | None = None, timeout_s: float = 10.0) -> Resolved:
+    """Decides once how `url` is encrypted and verified; connects only where the certificate decides it.
+
+    ca_file: the configured CA, for a URL without `sslrootcert`.
+    Raises what `connect` does.
     """
-    params = parameters(url)
+    params = completed(parameters(url))
+    refuse_transaction_port(params)
+    decision = _decided(params, verify=tls_verify, ca_file=ca_file, keep_require=False)
+    if decision.otherwise is not None:
+        connection, decision = _reached(url, params, decision, {"application_name": READER_NAME}, timeout_s)
+        connection.close()
+    chosen = {**params, **decision.changes}
+    warnings = () if decision.warning is None else (decision.warning,)
+    return Resolved(url=url if chosen == parameters(url) else spelled(chosen), warnings=warnings)
+
+
+def connect(url: Secret, *, application_name: str, timeout_s: float = 10.0) -> Connection:
+    """A new session in autocommit, UTF-8, with `application_name`; to a remote host encrypted, whatever happens.
+
+    Raises UsageError (`bad_database_url`, `wrong_password`, `not_admitted`, `no_such_database`, `no_such_role`,
+    `tls_required`) or Refused (`unreachable`, `unknown_host`, `ipv6_only`, `transaction_pooler`, `tls_failed`,
+    `tls_not_verified`, `too_many_connections`).
+    """
+    params = completed(parameters(url))
+    refuse_transaction_port(params)
+    decision = _decided(params, verify="auto", ca_file=None, keep_require=True)
+    return _reached(url, params, decision, {"application_name": application_name}, timeout_s)[0]
+
+
+def _decided(params: Mapping[str, str], *, verify: tls.Verify, ca_file: Path | None, keep_require: bool) -> tls.Decision:
+    trusted = tls.trust(ca_file, libpq=psycopg.pq.version())
+    try:
+        return tls.decide(params, verify=verify, trusted=trusted, keep_require=keep_require)
+    except UsageError:
+        # A misspelt host is told as what it is, not as a question of encryption.
+        reason = unresolved(params)
+        if reason is not None:
+            raise connection_error(reason, params) from None
+        raise
+
+
+def _reached(
+    url: Secret, params: Mapping[str, str], decision: tls.Decision, own: Mapping[str, str], timeout_s: float
+) -> tuple[Connection, tls.Decision]:
+    """A connection, and the decision that it came by."""
+    chosen = {**params, **decision.changes}
     settings: dict[str, Any] = {
-        **params,
-        "application_name": application_name,
+        "connect_timeout": str(max(2, int(timeout_s))),
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        **chosen,
+        **own,
         "client_encoding": "UTF8",
-        "connect_timeout": params.get("connect_timeout", str(max(2, int(timeout_s)))),
-        "keepalives_idle": params.get("keepalives_idle", "10"),
-        "keepalives_interval": params.get("keepalives_interval", "5"),
-        "keepalives_count": params.get("keepalives_count", "3"),
     }
     try:
-        return psycopg.connect(autocommit=True, prepare_threshold=None, **settings)
-    except psycopg.Error as cause:
-        raise connection_error(scrub(str(cause), known=literals(url)), params) from None
+        return psycopg.connect(autocommit=True, prepare_threshold=None, **settings), decision
+    except psycopg.OperationalError as cause:
+        reason = scrub(str(cause), known=literals(url))
+    if decision.otherwise is not None and tls.fault(reason) in decision.excused:
+        return _reached(url, params, decision.otherwise, own, timeout_s)
+    raise _refusal(reason, chosen)
+
+
+def _refusal(reason: str, params: Mapping[str, str]) -> AutopilotError:
+    """What a failed connection means, where its words alone do not tell."""
+    fault = tls.fault(reason)
+    if fault is not None and tls.place(params) != "local":
+        return tls.not_verified(params, fault, f"PostgreSQL says: {' '.join(reason.split())}")
+    return ipv6_only(reason, params) or connection_error(reason, params)
 
 
 @contextmanager
@@ -131,6 +192,11 @@ _CONNECTION_FAILURES: tuple[tuple[tuple[str, ...], type[Refused | UsageError], s
         "Check the name after the last / of the database URL.",
     ),
     (('role "',), UsageError, "no_such_role", "There is no role {user!r} at {address}.", "Check the user in the database URL."),
+    (
+        ("server does not support ssl",), Refused, "tls_failed",
+        "The server at {address} takes unencrypted connections only.",
+        "Turn TLS on there (ssl = on); on this machine or in a private network sslmode=disable in the URL does without.",
+    ),
     (
         ("certificate", "ssl", "tls"), Refused, "tls_failed",
         "No encrypted connection to {address}.",

@@ -36,7 +36,7 @@ class Preview:
 def preview(world: World, *, allow_out_of_order: bool, accept_edited: frozenset[str]) -> Preview:
     """Reads files and target and decides. Raises what reading, connecting and parsing raise."""
     found = _listing(world)
-    with reader(world.database_url) as connection:
+    with reader(world.settings) as connection:
         server = look(connection)
         decided = weigh(found, connection, policy(world, allow_out_of_order=allow_out_of_order, accept_edited=accept_edited))
     pending = migrations(decided)

@@ -7,15 +7,20 @@ from contextlib import contextmanager
 
 import psycopg
 
+from autopilot.config import Settings
 from autopilot.errors import Refused
-from autopilot.postgres.session import READER_NAME, Connection, session
-from autopilot.secret import Secret
+from autopilot.postgres.session import READER_NAME, Connection, Resolved, resolved, session
+
+
+def reached(settings: Settings) -> Resolved:
+    """The target's address with how it is encrypted and verified decided. Raises what connecting raises."""
+    return resolved(settings.require_database(), tls_verify=settings.tls_verify, ca_file=settings.tls_ca_file)
 
 
 @contextmanager
-def reader(url: Secret) -> Iterator[Connection]:
-    """A read-only session. Raises Refused (`no_audit_rights`, `database_lost`) beside what connecting raises."""
-    with session(url, application_name=READER_NAME) as connection:
+def reader(settings: Settings) -> Iterator[Connection]:
+    """A read-only session on the target. Raises Refused (`no_audit_rights`, `database_lost`) beside what connecting raises."""
+    with session(reached(settings).url, application_name=READER_NAME) as connection:
         connection.read_only = True
         try:
             yield connection

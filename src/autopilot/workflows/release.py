@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -30,6 +30,7 @@ from autopilot.migrations.wire import Limits, Stamp
 from autopilot.postgres import clients, embedded, lock
 from autopilot.postgres.blockers import blockers, end_backend
 from autopilot.postgres.clients import Installation
+from autopilot.postgres.pooler import require_direct
 from autopilot.postgres.session import (
     READER_NAME,
     RUN_PREFIX,
@@ -46,6 +47,7 @@ from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.notices import announce, as_told, tell_channel
 from autopilot.workflows.outcome import Outcome
 from autopilot.workflows.proof import prove, trigger
+from autopilot.workflows.reading import reached
 from autopilot.workflows.rehearsal import rehearse
 from autopilot.workflows.resume import settle
 from autopilot.workflows.world import World
@@ -73,6 +75,7 @@ def release(world: World, wish: Wish) -> Outcome:
 def _released(world: World, wish: Wish, book: Logbook) -> str:
     files = planning.read_files(world)
     world.reached("L1")
+    world = _reach(world)
     tools, server = _preflight(world, wish, book, files)
     with _locked(world, wish) as holder, session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as connection:
         try:
@@ -81,6 +84,14 @@ def _released(world: World, wish: Wish, book: Logbook) -> str:
             error = as_error(cause, book)
             record_failure(world, wish, book, error, connection)
             raise error from cause
+
+
+def _reach(world: World) -> World:
+    """The world with the target's address as every session and pg_dump shall use it."""
+    found = reached(world.settings)
+    for warning in found.warnings:
+        world.tell(Noted(text=warning, level="warning"))
+    return replace(world, settings=replace(world.settings, database_url=found.url))
 
 
 def _under_lock(
@@ -113,6 +124,7 @@ def _preflight(world: World, wish: Wish, book: Logbook, files: Listing) -> tuple
     with told(world.tell, world.clock, "connect", "Looking at the target") as step:
         with session(world.database_url, application_name=READER_NAME) as connection:
             world.reached("L2")
+            require_direct(connection, lambda: session(world.database_url, application_name=READER_NAME))
             server = look(connection)
             require_writable(server)
             plan = planning.decide(files, connection, _policy(world, wish))

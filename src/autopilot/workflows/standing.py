@@ -30,7 +30,7 @@ class Standing:
 def standing(world: World) -> Standing:
     """`autopilot status`."""
     files = planning.read_files(world)
-    with reader(world.database_url) as connection:
+    with reader(world.settings) as connection:
         server = look(connection)
         decided = planning.weigh(files, connection, Policy(allow_out_of_order=True))
         known = reports.exists(connection)
@@ -51,7 +51,7 @@ def rollback_plan(world: World, *, to: str | None) -> WayBack:
 
     Raises Refused (`unknown_run`).
     """
-    with reader(world.database_url) as connection:
+    with reader(world.settings) as connection:
         look(connection)
         found = reports.migration_of(connection, to) if reports.exists(connection) else None
         if to is not None and found is None:
