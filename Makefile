@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: install demo test lint bench faults lock clean help
+.PHONY: install demo test lint bench bench-peers peers faults lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -62,6 +62,16 @@ faults: $(DEV_STAMP)
 bench: install
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/plan_many.py
+
+# Other people's tools (needs npm): the Supabase CLI and dbmate, for `-m peers` tests and the benchmarks against them.
+peers:
+	mkdir -p .peers && cp tests/peers/package.json tests/peers/package-lock.json .peers/ && npm ci --silent --prefix .peers
+
+bench-peers: install peers
+	$(BIN)/python benchmarks/apply_many.py
+	$(BIN)/python benchmarks/nothing_pending.py
+	$(BIN)/python benchmarks/far_away.py
 
 # The locks name versions and hashes, never where to fetch them from.
 lock: $(DEV_STAMP)

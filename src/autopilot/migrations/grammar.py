@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from autopilot.migrations.blanks import find
+
 #: First words and the node they make; whatever is too deep for its tree is one of these.
 _BY_FIRST_WORD = {
     "INSERT": "insert_stmt",
@@ -47,10 +49,12 @@ def _one_by_one(sql: str) -> list[Located]:
     import postgast
     from google.protobuf.message import DecodeError
 
-    raw, found, at = sql.encode("utf-8"), [], 0
+    found, position, at = [], 0, 0
     for piece in postgast.split(sql):
+        start = find(sql, piece, position)
         length = len(piece.encode("utf-8"))
-        at = raw.index(piece.encode("utf-8"), at)
+        at += len(sql[position:start].encode("utf-8"))
+        position = start + len(piece)
         try:
             stmt = postgast.parse(piece).stmts[0].stmt
         except DecodeError:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from autopilot.errors import Refused, Where
 from autopilot.migrations import grammar
+from autopilot.migrations.blanks import first_word
 from autopilot.migrations.copy_rows import lifted
 from autopilot.migrations.loss import destroys
 
 #: A statement is shown up to this many characters.
 _SHOWN = 400
-
-_SKIPPED = re.compile(r"\s+|--[^\n]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,27 +81,6 @@ def _cut(sql: str, file: str) -> Iterator[tuple[Any, int, int]]:
         begin = node.stmt_location
         stop = begin + node.stmt_len if node.stmt_len else len(raw)
         yield node.stmt, first_word(sql, to_char(begin)), to_char(stop)
-
-
-def first_word(text: str, position: int) -> int:
-    """The first character at or after `position` that is neither blank nor inside a comment."""
-    while position < len(text):
-        if text.startswith("/*", position):
-            position = _after_comment(text, position)
-        elif skipped := _SKIPPED.match(text, position):
-            position = skipped.end()
-        else:
-            break
-    return position
-
-
-def _after_comment(text: str, position: int) -> int:
-    depth = 0
-    for mark in re.finditer(r"/\*|\*/", text[position:]):
-        depth += 1 if mark[0] == "/*" else -1
-        if depth == 0:
-            return position + mark.end()
-    return len(text)
 
 
 def _character_of(raw: bytes) -> Any:
