@@ -9,7 +9,7 @@ import pytest
 
 from autopilot.errors import AutopilotError, UsageError
 from autopilot.postgres.address import libpq_environment, parameters, shown
-from autopilot.postgres.session import connect, connection_error
+from autopilot.postgres.session import connect, connection_error, refuse_too_old
 from autopilot.secret import Secret
 
 #: Never a part of any message.
@@ -155,3 +155,12 @@ def test_the_password_stands_under_its_own_variable_alone() -> None:
     assert [key for key, value in found.items() if value == WORD] == ["PGPASSWORD"]
     assert not [key for key, value in found.items() if "ssl" in value and WORD in value]
     assert all(key.startswith("PG") for key in found)
+
+
+def test_a_server_older_than_13_is_refused_by_its_version() -> None:
+    refuse_too_old(130000, "13.0")
+    with pytest.raises(AutopilotError) as failed:
+        refuse_too_old(120022, "12.22 (Debian 12.22-1)")
+    assert (failed.value.code, failed.value.exit_code) == ("server_too_old", 1)
+    assert "12.22" in failed.value.message
+    assert "13 or newer" in failed.value.hint

@@ -214,13 +214,7 @@ _CONNECTION_FAILURES: tuple[tuple[tuple[str, ...], type[Refused | UsageError], s
 def look(connection: Connection) -> Server:
     """Who and where we are. Raises Refused (`server_too_old`)."""
     version_num = connection.info.server_version
-    if version_num // 10000 < OLDEST_MAJOR:
-        raise Refused(
-            f"The server is PostgreSQL {connection.info.parameter_status('server_version')};"
-            f" Autopilot needs {OLDEST_MAJOR} or newer.",
-            code="server_too_old",
-            hint=f"Upgrade the server to PostgreSQL {OLDEST_MAJOR} or newer.",
-        )
+    refuse_too_old(version_num, str(connection.info.parameter_status("server_version")))
     row = connection.execute(_QUERIES["look"]).fetchone()
     if row is None:  # pragma: no cover - a SELECT without FROM has a row
         raise AssertionError
@@ -237,6 +231,16 @@ def look(connection: Connection) -> Server:
         size_bytes=size_bytes,
         checks_client=checks_client,
     )
+
+
+def refuse_too_old(version_num: int, version: str) -> None:
+    """Raises Refused (`server_too_old`): pg_xact_status and the transaction ids we rely on came with 13."""
+    if version_num // 10000 < OLDEST_MAJOR:
+        raise Refused(
+            f"The server is PostgreSQL {version}; Autopilot needs {OLDEST_MAJOR} or newer.",
+            code="server_too_old",
+            hint=f"Upgrade the server to PostgreSQL {OLDEST_MAJOR} or newer.",
+        )
 
 
 def require_writable(server: Server) -> None:
