@@ -60,18 +60,18 @@ faults: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n auto -m faults $(ARGS)
 
 bench: install
-	$(BIN)/python benchmarks/start_up.py
-	$(BIN)/python benchmarks/demo.py
-	$(BIN)/python benchmarks/plan_many.py
+	$(BIN)/python -m benchmarks.start_up
+	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m benchmarks.plan_many
 
 # Other people's tools (needs npm): the Supabase CLI and dbmate, for `-m peers` tests and the benchmarks against them.
 peers:
-	mkdir -p .peers && cp tests/peers/package.json tests/peers/package-lock.json .peers/ && npm ci --silent --prefix .peers
+	mkdir -p .peers && cp tests/peers/package.json tests/peers/package-lock.json .peers/ && npm ci --silent --ignore-scripts --prefix .peers
 
 bench-peers: install peers
-	$(BIN)/python benchmarks/apply_many.py
-	$(BIN)/python benchmarks/nothing_pending.py
-	$(BIN)/python benchmarks/far_away.py
+	$(BIN)/python -m benchmarks.apply_many
+	$(BIN)/python -m benchmarks.nothing_pending
+	$(BIN)/python -m benchmarks.far_away
 
 # The locks name versions and hashes, never where to fetch them from.
 lock: $(DEV_STAMP)

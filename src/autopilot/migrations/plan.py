@@ -76,9 +76,9 @@ def plan(
 
     `recorded` holds the statements that were applied, by version, as far as they are known.
     """
-    renamed = _renamed(files, history)
+    renamed, applied = _renamed(files, history), history.applied
     followed = {r.now.version for r in renamed}
-    pending = tuple(f for f in files if f.version not in history.applied and f.version not in followed)
+    pending = tuple(f for f in files if f.version not in applied and f.version not in followed)
     changed = edited(files, history)
     refusals = [_edited_refusal(f, recorded.get(f.version)) for f in changed if f.version not in policy.accept_edited]
     if not policy.allow_out_of_order:
@@ -119,8 +119,9 @@ def _renamed(files: tuple[MigrationFile, ...], history: History) -> tuple[Rename
         if row.version not in here and row.statements > 0:
             gone.setdefault(row.normalized_sha256, []).append(row)
     new: dict[str, list[MigrationFile]] = {}
+    applied = history.applied
     for file in files:
-        if file.version not in history.applied and file.normalized_sha256 in gone:
+        if file.version not in applied and file.normalized_sha256 in gone:
             new.setdefault(file.normalized_sha256, []).append(file)
     other_version = [
         Renamed(was=gone[sha][0], now=found[0]) for sha, found in new.items() if len(found) == 1 and len(gone[sha]) == 1

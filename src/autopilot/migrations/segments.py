@@ -92,6 +92,8 @@ class _Knife:
     file: str
     cut: list[Segment] = field(default_factory=list)
     gathered: list[Statement] = field(default_factory=list)
+    #: Enum values added in the transaction at hand.
+    labels: list[str] = field(default_factory=list)
     begin: Statement | None = None
 
     def take(self, statement: Statement) -> None:
@@ -106,17 +108,21 @@ class _Knife:
                 self.alone(statement)
             case None if self.begin is None and self.uses_new_label(statement):
                 self.close()
-                self.gathered.append(statement)
+                self.gather(statement)
             case None | "BEGIN" | "SAVEPOINT" | "RELEASE" | "ROLLBACK_TO":
                 # a BEGIN inside a BEGIN: PostgreSQL warns and goes on, and so it must be counted
-                self.gathered.append(statement)
+                self.gather(statement)
             case _:
                 raise _control_refused(statement, self.file)
 
     def uses_new_label(self, statement: Statement) -> bool:
         """Whether an enum value added in the transaction at hand may be used: it can be only once it is committed."""
-        labels = [s.enum_label for s in self.gathered if s.enum_label is not None]
-        return any("'" + label.replace("'", "''") + "'" in statement.text for label in labels)
+        return any("'" + label.replace("'", "''") + "'" in statement.text for label in self.labels)
+
+    def gather(self, statement: Statement) -> None:
+        self.gathered.append(statement)
+        if statement.enum_label is not None:
+            self.labels.append(statement.enum_label)
 
     def close(self) -> None:
         """Ends the transaction that is being gathered, if there is one."""
@@ -124,6 +130,7 @@ class _Knife:
             own = None if self.begin is None else self.begin.text
             self.cut.append(_segment("transaction", tuple(self.gathered), self.text, own))
             self.gathered.clear()
+            self.labels.clear()
 
     def alone(self, statement: Statement) -> None:
         if self.begin is not None:
