@@ -359,6 +359,7 @@ def test_of_several_blocks_only_the_one_that_commits_is_cut_out_by_the_next_run_
     cli: Cli, database: Database, new_database: Callable[[], Database], last: str, point: str
 ) -> None:
     blocks = (
+        "insert into effects values ('before')",
         "do $$ begin insert into effects values ('a block'); end $$",
         "do $$ begin insert into effects values ('a block that commits'); commit; end $$",
         "do $$ begin insert into effects values ('another block'); end $$",
