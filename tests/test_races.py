@@ -131,9 +131,7 @@ def test_a_stopped_run_that_wakes_after_another_has_done_its_work_does_not_do_it
     settled(cli, database, project.versions, like=wanted[-1])
 
 
-@pytest.mark.parametrize(
-    "project", [SLOW, pytest.param(SLOW_OUTSIDE, marks=pytest.mark.faults)], ids=["one transaction", "parts"]
-)
+@pytest.mark.parametrize("project", [*ONE_OR_PARTS, pytest.param(SLOWER_THAN_GRACE, id="long", marks=pytest.mark.faults)])
 @pytest.mark.parametrize("another", [False, True], ids=["alone", "with another run waiting"])
 def test_a_run_whose_lock_session_is_ended_while_it_applies_does_its_work_once_or_not_at_all(
     cli: Cli, database: Database, new_database: Callable[[], Database], project: Project, another: bool

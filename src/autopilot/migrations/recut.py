@@ -48,17 +48,26 @@ def as_begun(found: Migration, marks: Mapping[int, Mark]) -> Migration:
     """
     wanted = {number: mark.sha256 for number, mark in marks.items()}
     candidates = [i for i, s in enumerate(found.statements) if s.kind in _MAY_COMMIT and i not in found.alone]
-    while not _fits(found, wanted):
-        if not candidates:
-            raise Stranded(
-                f"{found.file.file} was begun by an earlier run and has been changed since.",
-                code="changed_half_way",
-                state=f"{len([m for m in marks.values() if m.state == 'done'])} of its parts are applied and recorded.",
-                hint="Put the earlier text back and run again; write the change as a new migration.",
-                where=Where(file=found.file.file),
-            )
-        found = with_alone(found, candidates.pop(0))
-    return found
+    for position in candidates:
+        if _sha256_alone(found, position) in wanted.values():
+            found = with_alone(found, position)
+    # a run may have ended just before its stand-alone statement: then only the part before it was written down
+    for cut in (found, *(with_alone(found, i) for i in candidates if i not in found.alone)):
+        if _fits(cut, wanted):
+            return cut
+    raise Stranded(
+        f"{found.file.file} was begun by an earlier run and has been changed since.",
+        code="changed_half_way",
+        state=f"{len([m for m in marks.values() if m.state == 'done'])} of its parts are applied and recorded.",
+        hint="Put the earlier text back and run again; write the change as a new migration.",
+        where=Where(file=found.file.file),
+    )
+
+
+def _sha256_alone(found: Migration, position: int) -> str:
+    """What the statement's own part would be called by, if it stood alone."""
+    statement = found.statements[position]
+    return next(s.sha256 for s in with_alone(found, position).segments if s.statements == (statement,))
 
 
 def _fits(found: Migration, wanted: Mapping[int, str]) -> bool:
