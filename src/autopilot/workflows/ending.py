@@ -11,7 +11,7 @@ import psycopg
 from autopilot.alerts import wording
 from autopilot.audit import journal
 from autopilot.clock import elapsed_ms
-from autopilot.errors import AutopilotError, Locked, Refused, RolledBack, Stopped, Stranded, UsageError, unexpected
+from autopilot.errors import AutopilotError, Locked, Refused, Stopped, Stranded, UsageError, unexpected
 from autopilot.events import Noted
 from autopilot.migrations import history
 from autopilot.postgres.session import RUN_PREFIX, Connection, session
@@ -130,7 +130,7 @@ def _lost(cause: psycopg.Error, book: Logbook) -> AutopilotError:
             hint=hint,
             retryable=True,
         )
-    return RolledBack(
+    return Stranded(  # parts of a file may be in: "as it was" would be a guess
         f"The database went away: {words}",
         code="database_lost",
         state="What was not committed is rolled back by the server; its ledger tells what is in.",
