@@ -15,6 +15,7 @@ from tests.oracle import (
     Project,
     State,
     atomic,
+    document,
     ended,
     settled,
     started,
@@ -24,7 +25,7 @@ from tests.oracle import (
     writing,
 )
 from tests.test_kill_points import FILE_BY_FILE, INDEX, LABEL, OWN_BEGIN, TOGETHER, states
-from tests.wireproxy import LOCKS, READS, WRITES, Fault, Message, Proxy, What, When, of, proxied, requests_of
+from tests.wireproxy import LOCKS, READS, WRITES, Fault, Message, Proxy, What, When, answer_to, of, proxied, requests_of
 
 #: What the run's own patience is in these tests, and what a run may take that has lost it.
 IMPATIENT = "apply_timeout_s = 3\n"
@@ -106,6 +107,14 @@ def test_a_commit_in_a_black_hole_ends_by_our_own_deadline_and_is_found_out(
     settled(cli, database, ONE.versions, like=wanted[-1])
 
 
+def test_the_server_is_told_to_notice_a_client_that_fell_silent_with_its_network(cli: Cli, database: Database) -> None:
+    settings = ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count")
+    asked = tuple(f"insert into effects select current_setting('{name}')" for name in settings)
+    Project(name="asks", files=(File(name="1_asks.sql", statements=asked),)).write(cli, database)
+    assert cli(*QUICKLY).code == 0
+    assert [label for (label,) in database.rows("select label from effects")] == ["10", "5", "3"]
+
+
 @pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.faults)])
 def test_statements_in_a_black_hole_end_by_our_own_deadline_rolled_back(
     cli: Cli, database: Database, new_database: Callable[[], Database], when: When
@@ -119,6 +128,37 @@ def test_statements_in_a_black_hole_end_by_our_own_deadline_rolled_back(
     assert database.rows("select state from automation.runs") == [("rolled_back",)]
     assert database.rows("select status from automation.migration_log") == [("failure",)]
     settled(cli, database, TOGETHER.versions, like=wanted[-1])
+
+
+INDEX_FIRST = Project(
+    name="index first",
+    atomic=False,
+    files=(File(name="1_index.sql", statements=("create index concurrently writes_downwards on writes (n desc)",)),),
+)
+PROGRESS, INTENT, END = b"SELECT segment, state, before", b"excluded.before", b"UPDATE automation.migration_log"
+
+
+@pytest.mark.parametrize(("project", "text", "then_closed", "code", "words"), [
+    pytest.param(INDEX_FIRST, PROGRESS, False, 3, "the database is as it was", id="nothing is in"),
+    pytest.param(INDEX, INTENT, False, 4, "Begun, and gone on with by the next run: 1 (1 of its parts done). Not applied: 2.",
+                 id="a part is in"),
+    pytest.param(ONE, END, False, 4, "The migrations are applied and recorded", id="all is in"),
+    pytest.param(INDEX_FIRST, PROGRESS, True, 4, "it could not be asked what is in", id="nobody knows", marks=pytest.mark.faults),
+])  # fmt: skip
+def test_a_run_that_loses_its_journal_while_it_applies_looks_up_what_is_in(
+    cli: Cli, database: Database, new_database: Callable[[], Database], project: Project, text: bytes, then_closed: bool,
+    code: int, words: str,
+) -> None:  # fmt: skip
+    wanted = states(project, new_database)
+    project.write(cli, database)
+    fault = Fault(matches=answer_to(WRITES, 1, text=text), what="cut", then_closed=then_closed)
+    run = broken(cli, database, project, fault, net_s=NET_S * 2)
+    assert (run.ran.code, run.code) == (code, "database_lost"), run.ran.err
+    assert words in document(run.ran)["error"]["state"]
+    if not then_closed:
+        assert database.rows("select id from automation.migration_log where status = 'pending'") == []
+        assert database.rows("select run_id from automation.runs where state = 'running'") == []
+    settled(cli, database, project.versions, like=wanted[-1])
 
 
 @pytest.mark.faults
@@ -151,10 +191,10 @@ def test_a_session_that_falls_into_a_black_hole_while_the_server_works_does_not_
     )
     wanted = states(project, new_database)
     project.write(cli, database)
-    dumb = of(session, number)
     # the journal falls silent with the intent to apply; the lock with whatever is asked of it while the files run
-    text = {(WRITES, 1): b"migration_log", (LOCKS, 1): b"pg_blocking_pids", (WRITES, 2): b"pg_sleep"}.get((session, number), b"")
-    fault = Fault(matches=lambda m: dumb(m) and text in m.body, what="hole", when=when)
+    intent = b"INSERT INTO automation.migration_log"
+    text = {(WRITES, 1): intent, (LOCKS, 1): b"pg_blocking_pids", (WRITES, 2): b"pg_sleep"}.get((session, number), b"")
+    fault = Fault(matches=answer_to(session, number, text=text), what="hole", when=when)
     run = broken(cli, database, project, fault, net_s=GIVES_UP_S)
     assert run.ran.code != 0, run.ran.out
     assert run.proxy.happened is not None, "the fault was never reached"

@@ -41,7 +41,7 @@ from autopilot.postgres.address import (
 )
 from autopilot.postgres.clients import for_embedded, installations
 from autopilot.postgres.embedded import EmbeddedServer, running
-from autopilot.postgres.session import READER_NAME, connect, resolved, session
+from autopilot.postgres.session import READER_NAME, Connection, connect, resolved, session
 from autopilot.programs import Command, run
 from autopilot.secret import Secret
 
@@ -485,7 +485,7 @@ def _answered(server: socket.socket, client: socket.socket) -> bytes:
 
 
 @contextlib.contextmanager
-def locked(url: Secret) -> Iterator[psycopg.Connection[Any]]:
+def locked(url: Secret) -> Iterator[Connection]:
     with lock.held(url, run_id="r", wait_s=0, clock=SystemClock(), waiting=lambda _: None) as holder:
         yield holder
 
@@ -802,14 +802,13 @@ def nothing_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def attempts(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     """The sslmode of each attempt to connect."""
     made: list[str | None] = []
-    real = psycopg.connect
+    real = Connection.connect
 
-    def counted(*conninfo: str, **settings: Any) -> psycopg.Connection[Any]:
-        if not conninfo:  # the tests' own connections give a URL
-            made.append(settings.get("sslmode"))
-        return real(*conninfo, **settings)
+    def counted(**settings: Any) -> Connection:
+        made.append(settings.get("sslmode"))
+        return real(**settings)
 
-    monkeypatch.setattr(psycopg, "connect", counted)
+    monkeypatch.setattr(Connection, "connect", counted)
     return made
 
 

@@ -61,6 +61,20 @@ def of(session: str, number: int = 1, *, text: bytes = b"") -> Callable[[Message
     return lambda m: m.session.startswith(session) and m.number == number and text in m.body
 
 
+def answer_to(session: str, number: int = 1, *, text: bytes = b"") -> Callable[[Message], bool]:
+    """The message after which the server answers what `text` was part of: a query is sent in one, or in five."""
+    said = False
+
+    def matches(message: Message) -> bool:
+        nonlocal said
+        if not message.session.startswith(session) or message.number != number:
+            return False
+        said = said or text in message.body
+        return said and message.kind in _ANSWERED
+
+    return matches
+
+
 def requests_of(session: str, number: int = 1) -> Callable[[Message], bool]:
     """The messages of one session that the server answers, and its good-bye: one each where a query is sent in five."""
     return lambda m: m.session.startswith(session) and m.number == number and m.kind in _ANSWERED

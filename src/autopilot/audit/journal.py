@@ -27,9 +27,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
-    """A run that ended without a word, and what it had begun."""
+    """A run that left something open, and what it had begun."""
 
     run: Run
+    #: Whether its own row has an end, and only its migration's has none.
+    has_end: bool
     migration_log_id: int | None
     versions: tuple[str, ...]
     backup_file: str | None
@@ -42,6 +44,20 @@ def open_run(connection: Connection, run: Run) -> None:
     )
 
 
+def nothing_to_do(connection: Connection, run: Run) -> None:
+    """The whole of a run that found nothing to do, in one row."""
+    connection.execute(
+        _QUERIES["nothing_to_do"],
+        (run.run_id, run.commit_sha, run.triggered_by, socket.gethostname(), __version__),
+    )
+
+
+def is_at_rest(connection: Connection) -> bool:
+    """Whether no run is under way, and none has left anything open."""
+    row = connection.execute(_QUERIES["at_rest"]).fetchone()
+    return row is not None and bool(row[0]) and deploy_owed(connection) is None
+
+
 def close_run(connection: Connection, run_id: str, *, state: str, notes: str | None = None) -> None:
     connection.execute(
         _QUERIES["close_run"],
@@ -50,7 +66,10 @@ def close_run(connection: Connection, run_id: str, *, state: str, notes: str | N
 
 
 def left_open(connection: Connection, *, but: str) -> tuple[OpenRun, ...]:
-    """Runs still called running, oldest first. Whoever holds the lock knows that they are dead."""
+    """Runs still called running, or whose migration is still called pending, oldest first.
+
+    Whoever holds the lock knows that they are dead.
+    """
     rows = connection.execute(
         _QUERIES["left_open"],
         (but,),
@@ -58,19 +77,28 @@ def left_open(connection: Connection, *, but: str) -> tuple[OpenRun, ...]:
     return tuple(
         OpenRun(
             run=Run(run_id=run_id, commit_sha=commit, triggered_by=by),
+            has_end=has_end,
             migration_log_id=log_id,
             versions=tuple(versions),
             backup_file=backup,
         )
-        for run_id, commit, by, log_id, versions, backup in rows
+        for run_id, commit, by, has_end, log_id, versions, backup in rows
     )
 
 
-def migration_begun(connection: Connection, run: Run, *, versions: tuple[str, ...], notes: str, backup_file: str | None) -> int:
-    """A `pending` row, written before the first statement; returns its id."""
+def migration_begun(
+    connection: Connection,
+    run: Run,
+    *,
+    versions: tuple[str, ...],
+    notes: str,
+    backup_file: str | None,
+    after_deploy: bool = False,
+) -> int:
+    """A `pending` row, written before the first statement; returns its id. After the deploy it owes none."""
     row = connection.execute(
         _QUERIES["migration_begun"],
-        (run.commit_sha, notes, backup_file, run.triggered_by, run.run_id, list(versions)),
+        (run.commit_sha, notes, backup_file, run.triggered_by, run.run_id, list(versions), after_deploy),
     ).fetchone()
     return _id(row)
 
@@ -84,6 +112,7 @@ def migration_ended(
     duration_ms: int | None,
     error: str | None = None,
 ) -> None:
+    """Gives a `pending` row its end; one that has an end keeps it."""
     connection.execute(
         _QUERIES["migration_ended"],
         (status, notes, duration_ms, error, log_id),
@@ -103,17 +132,11 @@ def migration_refused(
     """A `failure` row for a release that ended before the first statement."""
     connection.execute(
         _QUERIES["migration_refused"],
-        (
-            run.commit_sha,
-            notes,
-            backup_file,
-            duration_ms,
-            error,
-            run.triggered_by,
-            run.run_id,
-            list(versions),
-        ),
-    )
+        {
+            "commit_sha": run.commit_sha, "notes": notes, "backup_file": backup_file, "duration_ms": duration_ms, "error": error,
+            "triggered_by": run.triggered_by, "run_id": run.run_id, "versions": list(versions),
+        },
+    )  # fmt: skip
 
 
 def edit_accepted(connection: Connection, run: Run, *, version: str, file: str) -> None:

@@ -23,6 +23,7 @@ from autopilot.backups.manifest import Manifest
 from autopilot.clock import Clock, elapsed_ms
 from autopilot.errors import Refused
 from autopilot.postgres.address import libpq_environment, parameters
+from autopilot.postgres.bounded import patient
 from autopilot.postgres.clients import Installation
 from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
@@ -86,7 +87,7 @@ def take(
     begun_s, taken_at = clock.monotonic_s(), clock.now()
     prepare(directory, database_bytes=source.size_bytes)
     name = file_name(taken_at, run_id)
-    with _partial(directory, name) as partial, snapshot(connection) as moment:
+    with _partial(directory, name) as partial, snapshot(connection, timeout_s=timeout_s) as moment:
         _dump(source, partial, moment, timeout_s=timeout_s, progress=progress)
         _read_back(source.client, partial, timeout_s=timeout_s)
         digest, size_bytes = manifests.sha256(partial), partial.stat().st_size
@@ -137,7 +138,7 @@ def dump_command(source: Source, target: Path, *, snapshot_name: str, timeout_s:
 
 
 @contextlib.contextmanager
-def snapshot(connection: Connection) -> Iterator[Snapshot]:
+def snapshot(connection: Connection, *, timeout_s: float) -> Iterator[Snapshot]:
     """Exports a snapshot and counts every table's rows in it; open until the block ends."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -149,19 +150,23 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
             raise AssertionError
         yield Snapshot(
             name=row[0], database=row[1], database_oid=row[2], lsn=row[3],
-            system_identifier=_system_identifier(connection), rows=count_rows(connection),
+            system_identifier=_system_identifier(connection), rows=count_rows(connection, timeout_s=timeout_s),
         )  # fmt: skip
 
 
-def count_rows(connection: Connection) -> dict[str, int]:
-    """Exact rows by "schema.table". Raises Refused (`backup_failed`) for a table that may not be read."""
+def count_rows(connection: Connection, *, timeout_s: float) -> dict[str, int]:
+    """Exact rows by "schema.table"; each count may take `timeout_s`.
+
+    Raises Refused (`backup_failed`) for a table that may not be read.
+    """
     import psycopg
 
     counts: dict[str, int] = {}
     for schema, table in connection.execute(_QUERIES["tables"]).fetchall():
         query = sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(schema, table))
         try:
-            row = connection.execute(query).fetchone()
+            with patient(connection, timeout_s):
+                row = connection.execute(query).fetchone()
         except psycopg.errors.LockNotAvailable as cause:
             raise Refused(
                 f"The table {schema}.{table} cannot be backed up: somebody holds it exclusively.",

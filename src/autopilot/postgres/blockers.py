@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import psycopg
 
-from autopilot.postgres.queries import named
+from autopilot.postgres.bounded import patient
+from autopilot.postgres.queries import templates
 from autopilot.postgres.session import Connection
 
-_QUERIES = named(__file__, "session.sql")
+_QUERIES = templates(__file__, "blockers.sql")
+
+#: The wait that is asked about has a deadline of its own, which must not be held up.
+_MOMENT_S = 0.5
+_ANSWER_S = 5.0
 
 
 def blockers(connection: Connection, pid: int) -> tuple[str, ...]:
     """Each session that stands in the way of `pid`: process, user, application, since when, doing what.
 
-    Asked on another session; one that has itself gone away knows of none.
+    Asked on another session, which stays open when it says nothing, as it may hold the lock. One that has gone away, or
+    does not answer at once, knows of none.
     """
     try:
-        rows = connection.execute(_QUERIES["blockers"], (pid,)).fetchall()
+        rows = connection.glance(_QUERIES["blockers"].format(pid).as_string(connection), within_s=_MOMENT_S)
     except psycopg.OperationalError:
         return ()
     return tuple(
-        f"pid {other} (user {user}, application {application or 'unnamed'}, {state} for {int(seconds or 0)} s: {query})"
+        f"pid {other} (user {user}, application {application or 'unnamed'}, {state} for {seconds} s: {query})"
         for other, user, application, state, seconds, query in rows
     )
 
@@ -28,6 +34,7 @@ def blockers(connection: Connection, pid: int) -> tuple[str, ...]:
 def end_backend(connection: Connection, pid: int) -> None:
     """Ends a session that ignores a cancel request; it may be gone already."""
     try:
-        connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (pid,))
+        with patient(connection, _ANSWER_S):
+            connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (pid,))
     except psycopg.OperationalError:
         return

@@ -13,12 +13,13 @@ import psycopg
 from autopilot.errors import AutopilotError, Refused, UsageError
 from autopilot.postgres import tls
 from autopilot.postgres.address import completed, ipv6_only, parameters, refuse_transaction_port, shown, spelled, unresolved
+from autopilot.postgres.bounded import BoundedConnection
 from autopilot.postgres.queries import named
 from autopilot.secret import Secret, literals, scrub
 
 _QUERIES = named(__file__, "session.sql")
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+Connection = BoundedConnection
 
 #: A writing run's sessions are named `autopilot:<run>`; what only reads is named otherwise, so that no one settles it.
 RUN_PREFIX = "autopilot:"
@@ -40,9 +41,10 @@ class Server:
     in_recovery: bool
     read_only: bool
     can_create_schema: bool
-    size_bytes: int
     #: Whether a backend can be told to notice that its client is gone (PostgreSQL 14+, on most platforms).
     checks_client: bool
+    #: Locks on objects that all transactions together may surely hold.
+    lock_table: int
 
     @property
     def major(self) -> int:
@@ -114,7 +116,7 @@ def _reached(
         "client_encoding": "UTF8",
     }
     try:
-        return psycopg.connect(autocommit=True, prepare_threshold=None, **settings), decision
+        return Connection.connect(autocommit=True, prepare_threshold=None, **settings), decision
     except psycopg.OperationalError as cause:
         reason = scrub(str(cause), known=literals(url))
     if decision.otherwise is not None and tls.fault(reason) in decision.excused:
@@ -218,7 +220,7 @@ def look(connection: Connection) -> Server:
     row = connection.execute(_QUERIES["look"]).fetchone()
     if row is None:  # pragma: no cover - a SELECT without FROM has a row
         raise AssertionError
-    database, role, is_superuser, in_recovery, read_only, can_create, size_bytes, checks_client = row
+    database, role, is_superuser, in_recovery, read_only, can_create, checks_client, lock_table = row
     return Server(
         version_num=version_num,
         version=str(connection.info.parameter_status("server_version")).split(" ", 1)[0],
@@ -228,9 +230,15 @@ def look(connection: Connection) -> Server:
         in_recovery=in_recovery,
         read_only=read_only,
         can_create_schema=can_create,
-        size_bytes=size_bytes,
         checks_client=checks_client,
+        lock_table=lock_table,
     )
+
+
+def size_bytes(connection: Connection) -> int:
+    """What the database takes on disk; the server looks at each of its files for it."""
+    row = connection.execute(_QUERIES["size"]).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def refuse_too_old(version_num: int, version: str) -> None:

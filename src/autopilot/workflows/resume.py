@@ -14,6 +14,7 @@ from autopilot.clock import Clock
 from autopilot.errors import Refused
 from autopilot.events import Step
 from autopilot.migrations import history
+from autopilot.migrations.history import History
 from autopilot.postgres import orphans_of_runs
 from autopilot.postgres.session import Connection
 
@@ -36,9 +37,9 @@ def settle(connection: Connection, *, run_id: str, clock: Clock, step: Step) -> 
     Raises Refused (`orphan_still_running`) when a dead run's statement cannot be ended.
     """
     sentences = _end_orphans(connection, clock=clock, step=step)
-    applied = history.read(connection).applied
+    found = history.read(connection)
     for run in journal.left_open(connection, but=run_id):
-        sentences.append(_settle_run(connection, run, applied=applied))
+        sentences.append(_settle_run(connection, run, found))
     for deployment_id in journal.deployments_left_open(connection):
         journal.deployment_moved(connection, deployment_id, status="failed", notes="its run ended before the deploy was proven")
     return Settled(sentences=tuple(sentences), deploy_owed=journal.deploy_owed(connection))
@@ -69,29 +70,33 @@ def _end_orphans(connection: Connection, *, clock: Clock, step: Step) -> list[st
     return [f"a session of the dead run {o.run_id} was still open on the server and has ended" for o in found]
 
 
-def _settle_run(connection: Connection, run: OpenRun, *, applied: frozenset[str]) -> str:
-    words = verdict(run, applied)
+def _settle_run(connection: Connection, run: OpenRun, found: History) -> str:
+    words = verdict(run, found)
     if run.migration_log_id is not None:
-        status = "success" if set(run.versions) <= applied else "failure"
+        status = "success" if set(run.versions) <= found.applied else "failure"
         journal.migration_ended(
             connection, run.migration_log_id, status=status, notes=words, duration_ms=None,
             error=None if status == "success" else "the run ended without a word",
         )  # fmt: skip
+    if run.has_end:
+        return f"the migration of run {run.run.run_id} had no end written: {words}"
     journal.close_run(connection, run.run.run_id, state="abandoned", notes=words)
     return f"run {run.run.run_id} had ended without a word: {words}"
 
 
-def verdict(run: OpenRun, applied: frozenset[str]) -> str:
-    """What became of a dead run's migrations, from the ledger."""
+def verdict(run: OpenRun, found: History) -> str:
+    """What became of a dead run's migrations, from the ledger and the progress rows."""
     if run.migration_log_id is None:
         return "no migration was under way in it"
-    inside = [v for v in run.versions if v in applied]
-    outside = [v for v in run.versions if v not in applied]
-    if not outside:
+    inside = [v for v in run.versions if v in found.applied]
+    begun = [v for v in run.versions if v in found.begun]
+    outside = [v for v in run.versions if v not in found.applied | found.begun]
+    if len(inside) == len(run.versions):
         return f"all it had to apply is in ({_listed(inside)})"
-    if not inside:
+    if len(outside) == len(run.versions):
         return f"nothing of it is in ({_listed(outside)} not applied)"
-    return f"{_listed(inside)} in, {_listed(outside)} not"
+    parts = ((inside, "in"), (begun, "begun and gone on with from where it stands"), (outside, "not"))
+    return ", ".join(f"{_listed(versions)} {words}" for versions, words in parts if versions)
 
 
 def _listed(versions: Sequence[str]) -> str:

@@ -3,26 +3,45 @@
 -- name: open_run
 INSERT INTO automation.runs (run_id, commit_sha, triggered_by, host, tool_version) VALUES (%s, %s, %s, %s, %s)
 
+-- name: nothing_to_do
+INSERT INTO automation.runs (run_id, commit_sha, triggered_by, host, tool_version, state, finished_at)
+VALUES (%s, %s, %s, %s, %s, 'nothing_to_do', clock_timestamp())
+
+-- name: at_rest
+SELECT NOT EXISTS (SELECT FROM automation.runs WHERE state = 'running')
+   AND NOT EXISTS (SELECT FROM automation.migration_log WHERE status = 'pending')
+   AND NOT EXISTS (SELECT FROM automation.deployment_log WHERE status IN ('triggered', 'building'))
+
 -- name: close_run
 UPDATE automation.runs SET state = %s, notes = %s, finished_at = clock_timestamp() WHERE run_id = %s AND state = 'running'
 
 -- name: left_open
-SELECT r.run_id, r.commit_sha, r.triggered_by, m.id, coalesce(m.versions, '{}'), m.backup_file
+-- Runs that wrote no end, and those whose pending row nobody saw written.
+SELECT r.run_id, r.commit_sha, r.triggered_by, r.state <> 'running', m.id, coalesce(m.versions, '{}'), m.backup_file
 FROM automation.runs r LEFT JOIN automation.migration_log m ON m.run_id = r.run_id AND m.status = 'pending'
-WHERE r.state = 'running' AND r.run_id <> %s ORDER BY r.started_at
+WHERE r.run_id <> %s AND (r.state = 'running' OR m.id IS NOT NULL) ORDER BY r.started_at
 
 -- name: migration_begun
-INSERT INTO automation.migration_log (commit_sha, status, notes, backup_file, triggered_by, run_id, versions)
-VALUES (%s, 'pending', %s, %s, %s, %s, %s) RETURNING id
+INSERT INTO automation.migration_log (commit_sha, status, notes, backup_file, triggered_by, run_id, versions, after_deploy)
+VALUES (%s, 'pending', %s, %s, %s, %s, %s, %s) RETURNING id
 
 -- name: migration_ended
 UPDATE automation.migration_log
-SET status = %s, notes = %s, duration_ms = coalesce(%s, duration_ms), error_message = %s WHERE id = %s
+SET status = %s, notes = %s, duration_ms = coalesce(%s, duration_ms), error_message = %s
+WHERE id = %s AND status = 'pending'
 
 -- name: migration_refused
+-- A pending row of this run may be there although the answer to it was lost: then that is the one.
+WITH begun AS (
+    UPDATE automation.migration_log
+    SET status = 'failure', notes = %(notes)s, duration_ms = %(duration_ms)s, error_message = %(error)s
+    WHERE run_id = %(run_id)s AND status = 'pending' RETURNING id
+)
 INSERT INTO automation.migration_log
     (commit_sha, status, notes, backup_file, duration_ms, error_message, triggered_by, run_id, versions)
-VALUES (%s, 'failure', %s, %s, %s, %s, %s, %s, %s)
+SELECT %(commit_sha)s::text, 'failure', %(notes)s::text, %(backup_file)s::text, %(duration_ms)s::integer, %(error)s::text,
+       %(triggered_by)s::text, %(run_id)s::text, %(versions)s::text[]
+WHERE NOT EXISTS (SELECT FROM begun)
 
 -- name: edit_accepted
 INSERT INTO automation.migration_log (commit_sha, status, notes, duration_ms, triggered_by, run_id, versions)
@@ -45,7 +64,7 @@ WHERE d.status IN ('triggered', 'building') AND r.state <> 'running' ORDER BY d.
 -- name: deploy_owed
 -- The newest applied migration, when its run died or was stranded before a deploy was proven and none has been since.
 SELECT m.id
-FROM (SELECT * FROM automation.migration_log WHERE status = 'success' ORDER BY id DESC LIMIT 1) AS m
+FROM (SELECT * FROM automation.migration_log WHERE status = 'success' AND NOT after_deploy ORDER BY id DESC LIMIT 1) AS m
 JOIN automation.runs r USING (run_id)
 WHERE r.state IN ('abandoned', 'stranded', 'stopped')
   AND NOT EXISTS (SELECT FROM automation.deployment_log d

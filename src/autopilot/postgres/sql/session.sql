@@ -6,11 +6,17 @@ SELECT current_database(), current_user::text,
        pg_catalog.pg_is_in_recovery(),
        pg_catalog.current_setting('default_transaction_read_only')::boolean,
        pg_catalog.has_database_privilege(current_database(), 'CREATE'),
-       pg_catalog.pg_database_size(current_database()),
-       EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval' AND context = 'user')
+       EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval' AND context = 'user'),
+       pg_catalog.current_setting('max_locks_per_transaction')::integer
+       * (pg_catalog.current_setting('max_connections')::integer + pg_catalog.current_setting('max_prepared_transactions')::integer)
+
+-- name: size
+SELECT pg_catalog.pg_database_size(current_database())
 
 -- name: take_lock
-SELECT pg_catalog.pg_try_advisory_lock(%s)
+-- The server looks after the session: a run whose network fell silent must not keep the others out for hours.
+SELECT pg_catalog.pg_try_advisory_lock(%s), pg_catalog.set_config('tcp_keepalives_idle', '10', false),
+       pg_catalog.set_config('tcp_keepalives_interval', '5', false), pg_catalog.set_config('tcp_keepalives_count', '3', false)
 
 -- name: is_held
 SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks
@@ -29,9 +35,3 @@ WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_p
   AND pg_catalog.starts_with(application_name, %s)
   AND application_name <> (SELECT a.application_name FROM pg_catalog.pg_stat_activity a WHERE a.pid = pg_catalog.pg_backend_pid())
 ORDER BY pid
-
--- name: blockers
-SELECT a.pid, a.usename, a.application_name, a.state, extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start)),
-       pg_catalog.left(pg_catalog.regexp_replace(a.query, '\s+', ' ', 'g'), 80)
-FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(%s)) AS blocking (pid) JOIN pg_catalog.pg_stat_activity a USING (pid)
-ORDER BY a.xact_start LIMIT 5
