@@ -63,10 +63,13 @@ def peer(name: str) -> Path | None:
 
 @contextmanager
 def server(*, durable: bool = False) -> Iterator[EmbeddedServer]:
-    """PostgreSQL 15 of this machine, else the embedded one, on loopback TCP; durable: it waits for the disk, as any other."""
+    """PostgreSQL 15 of this machine, else the embedded one, on loopback TCP; durable: it waits for the disk, as any other.
+
+    It takes as many connections as PostgreSQL does by default, because the size of its lock table hangs on that.
+    """
     found = installations()
     chosen = next((i for i in found if i.major == _MAJOR and i.has_server), None) or for_embedded(found)
-    with running(chosen, tcp=True, durable=durable) as started:
+    with running(chosen, tcp=True, durable=durable, settings={"max_connections": "100"}) as started:
         yield started
 
 
@@ -105,10 +108,11 @@ def silently(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = 
 
 
 def medians(contenders: Sequence[Contender], *, rounds: int) -> dict[str, float]:
-    """Seconds by name; everybody once a round, so that a noisy moment hits all."""
+    """Seconds by name; everybody once a round, so that a noisy moment hits all, and each round begins with another."""
     taken: dict[str, list[float]] = {c.name: [] for c in contenders}
-    for _ in range(rounds):
-        for contender in contenders:
+    for number in range(rounds):
+        turn = number % len(contenders)
+        for contender in (*contenders[turn:], *contenders[:turn]):
             contender.prepare()
             begun = time.perf_counter()
             contender.run()

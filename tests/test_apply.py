@@ -60,11 +60,14 @@ class Bench:
         limits: Limits | None = None,
         slept: Callable[[float], None] = lambda _: None,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
+        reached: Callable[[str], None] = lambda _point: None,
+        lock_room: int | None = None,
     ) -> tuple[Applied, ...]:
         target = Target(
             connection=self.connection, ledger=self.ledger_session,
             limits=limits or Limits(lock_timeout_s=2.0, lock_tries=2, apply_timeout_s=60.0),
             clock=Instant(slept), chance=random.Random(1), settle=lambda _: "unknown", progress=progress,
+            reached=reached, lock_room=lock_room,
         )  # fmt: skip
         return apply(migrations(*texts, names=names), target, STAMP)
 
@@ -409,6 +412,85 @@ def test_a_new_enum_value_can_be_used_further_down_the_same_file(bench: Bench) -
     )
     assert bench.database.rows("SELECT m::text FROM t") == [("it's bad",)]
     assert bench.ledger() == ["1"]
+
+
+# --- many files in one message ---
+
+#: More than one message holds.
+MANY = 120
+
+
+def many_tables() -> list[str]:
+    return [f"-- größer 😀\ncreate table t{n} (n int);\n" for n in range(1, MANY + 1)]
+
+
+def test_many_small_files_share_messages_and_are_each_recorded(bench: Bench) -> None:
+    points: list[str] = []
+    bench.push(*many_tables(), reached=points.append)
+    assert points.count("A2") == 3
+    assert bench.tables() == {f"t{n}" for n in range(1, MANY + 1)}
+    assert bench.history() == {str(n): [f"create table t{n} (n int)"] for n in range(1, MANY + 1)}
+    assert bench.database.value("SELECT count(DISTINCT xmin::text) FROM automation.applied_migrations") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("create table u (\n  a int,\n  b nosuchtype\n);", 3, 'type "nosuchtype" does not exist'),
+        ("create table u (a int);\n\ncomment on column u.nowhere is 'é';", 3, '"nowhere"'),
+        ("create schema s;\ncreate schema s;", 2, 'schema "s" already exists'),
+    ],
+)
+@pytest.mark.parametrize("number", [1, 2, 50, 51, MANY])
+def test_of_many_small_files_the_error_names_the_one_that_failed(
+    bench: Bench, number: int, text: str, line: int, words: str
+) -> None:
+    texts = many_tables()
+    texts[number - 1] = text
+    before = bench.catalog()
+    with pytest.raises(RolledBack) as failed:
+        bench.push(*texts)
+    where = failed.value.where
+    assert (where.file, where.line, words in failed.value.message) == (f"{number}_m.sql", line, True)
+    assert f"none of the {MANY} files is in" in failed.value.state
+    assert (bench.catalog(), bench.ledger()) == (before, [])
+
+
+def test_of_many_small_files_one_that_someone_else_has_applied_is_named(bench: Bench) -> None:
+    bench.push(*many_tables()[:3])
+    bench.database.run("delete from automation.applied_migrations where version <> '3'; drop table t1, t2, t3")
+    bench.database.run("delete from supabase_migrations.schema_migrations where version <> '3'")
+    with pytest.raises(RolledBack) as failed:
+        bench.push(*many_tables())
+    assert (failed.value.code, failed.value.where.file) == ("applied_elsewhere", "3_m.sql")
+    assert bench.tables() == set()
+
+
+def test_what_the_servers_grammar_refuses_is_told_with_its_line(bench: Bench) -> None:
+    """Our grammar and the server's may differ: then the server takes the whole message or nothing of it."""
+    bench.database.run(f'alter database "{bench.database.name}" set standard_conforming_strings to off')
+    texts = [
+        "create table a (n int);",
+        "create table b (n int);\ncomment on table b is 'c:\\';\ncomment on table b is 'd';",
+        "create table c (n int);",
+    ]
+    with session(Secret(bench.database.url), application_name="autopilot:run-1") as anew, pytest.raises(RolledBack) as failed:
+        replace(bench, connection=anew).push(*texts)
+    assert (failed.value.code, failed.value.where.file, failed.value.where.line) == ("migration_failed", "2_m.sql", 3)
+    assert bench.ledger() == []
+
+
+@pytest.mark.parametrize("later", ["", "create table other (n int);"], ids=["alone", "with another file"])
+def test_a_file_that_removes_its_own_ledger_row_is_rolled_back(bench: Bench, later: str) -> None:
+    with pytest.raises(RolledBack) as failed:
+        bench.push(*filter(None, ["create table a (n int);\ndelete from automation.applied_migrations;", later]))
+    assert (failed.value.code, failed.value.where.file) == ("ledger_not_written", "1_m.sql")
+    assert (bench.tables(), bench.ledger(), bench.history()) == (set(), [], {})
+
+
+def test_files_for_which_the_lock_table_has_no_room_commit_one_by_one(bench: Bench) -> None:
+    bench.push(*many_tables(), lock_room=MANY)
+    assert bench.database.value("SELECT count(DISTINCT xmin::text) FROM automation.applied_migrations") == MANY
 
 
 # --- files do not influence one another ---

@@ -11,9 +11,10 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from autopilot.migrations import failure, indexes
+from autopilot.migrations import failure, grammar, indexes
 from autopilot.migrations.segments import Segment
 from autopilot.migrations.unit import Part
+from autopilot.postgres.bounded import ANSWER_S, patient
 from autopilot.postgres.message import ConnectionLost, DeadlinePassed, Patience, ask, send
 from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
@@ -22,7 +23,7 @@ _QUERIES = named(__file__, "alone.sql")
 
 
 #: A half-built index that cannot be dropped in this time, because somebody still looks at it, is left and named.
-_DROP_PATIENCE_MS = 3000
+_DROP_PATIENCE_S = 3.0
 #: Of these nobody but a person can tell how far an attempt came.
 _COMMITS_ON_THE_WAY = {"call_stmt", "do_stmt"}
 
@@ -32,7 +33,7 @@ class Mark:
     """A segment's progress row."""
 
     state: str
-    #: For an index build: the table and the indexes it had before.
+    #: For an index build: the table and the indexes it had before, by number and by name.
     before: dict[str, Any] | None
     #: Of the segment's text when it was begun.
     sha256: str
@@ -60,16 +61,18 @@ def run(
     run_id: str,
     mark: Mark | None,
     reached: Callable[[str], None],
+    tell: Callable[[str], None],
 ) -> None:
     """Runs the statement unless the catalog shows that an earlier run's attempt succeeded.
 
-    What an earlier attempt left half-built is removed first. `connection` is the file's own session, in whatever role
-    and search_path the file has chosen; our rows are written on `ledger`. Raises RolledBack or Stranded.
+    What an earlier attempt left half-built is removed first, and `tell` hears of it. `connection` is the file's own session,
+    in whatever role and search_path the file has chosen; our rows are written on `ledger`. Raises RolledBack or Stranded.
     """
     segment, number, migration = part.segment, part.number, part.migration
     if mark is not None and segment.statements[0].kind in _COMMITS_ON_THE_WAY:
         raise failure.undecided(part)
-    if mark is not None and _came_through(segment, connection, ledger, mark):
+    if mark is not None and _came_through(segment, connection, ledger, mark, timeout_s=patience.timeout_s, tell=tell):
+        tell(f"{_place(part)}: an earlier run's {segment.statements[0].alone_because} went through, the catalog shows.")
         return
     before = mark.before if mark is not None and mark.before is not None else _before(segment, connection)
     ledger.execute(
@@ -113,15 +116,24 @@ def _patient(segment: Segment, part: Part) -> str:
     return "SET lock_timeout = 0" if waits else "SELECT"
 
 
-def _came_through(segment: Segment, connection: Connection, ledger: Connection, mark: Mark) -> bool:
-    """What the catalog says of an attempt whose end nobody saw. Removes a half-built index."""
+def _place(part: Part) -> str:
+    return f"{part.migration.file.file}:{part.segment.statements[0].line}"
+
+
+def _came_through(
+    segment: Segment, connection: Connection, ledger: Connection, mark: Mark, *, timeout_s: float, tell: Callable[[str], None]
+) -> bool:
+    """What the catalog says of an attempt whose end nobody saw. Removes a half-built index, within `timeout_s`."""
     statement = segment.statements[0]
     if statement.kind == "index_stmt" and mark.before is not None:
         new = _new_indexes(segment, ledger, mark.before)
-        _drop_invalid(ledger, new, patience_ms=0)
+        names = [name for oid, valid in new if not valid and (name := _name(ledger, oid)) is not None]
+        _drop_invalid(ledger, new, patience_s=timeout_s)
+        for name in names:
+            tell(f"The index {name}, which an earlier run left half-built, is dropped and built anew.")
         return any(valid for _, valid in new)
     if statement.kind == "alter_table_stmt":
-        return _detached(statement.text, connection)
+        return _detached(statement.text, connection, timeout_s=timeout_s)
     if statement.kind in {"drop_stmt", "dropdb_stmt", "createdb_stmt"}:
         return _exists(statement.text, connection) is (statement.kind == "createdb_stmt")
     return False  # VACUUM, REINDEX, ALTER SYSTEM and the like may simply run again
@@ -136,7 +148,7 @@ def _before(segment: Segment, connection: Connection) -> dict[str, Any]:
         _QUERIES["table_and_indexes"],
         {"table": table},
     ).fetchone()
-    return {} if row is None or row[0] is None else {"table": row[0], "indexes": row[1]}
+    return {} if row is None or row[0] is None else {"table": row[0], "indexes": row[1], "name": row[2], "names": row[3]}
 
 
 def _new_indexes(segment: Segment, ledger: Connection, before: dict[str, Any]) -> list[tuple[int, bool]]:
@@ -144,16 +156,17 @@ def _new_indexes(segment: Segment, ledger: Connection, before: dict[str, Any]) -
     if "table" not in before:
         return []
     wanted = indexes.wanted(segment.text)
-    rows = ledger.execute(_QUERIES["new_indexes"], (before["table"], before["indexes"])).fetchall()
+    rows = ledger.execute(_QUERIES["new_indexes"], before).fetchall()
     return [(int(oid), bool(valid)) for oid, valid, name, definition in rows if wanted.is_(name, definition)]
 
 
-def _drop_invalid(connection: Connection, indexes: Sequence[tuple[int, bool]], *, patience_ms: int = _DROP_PATIENCE_MS) -> None:
+def _drop_invalid(connection: Connection, indexes: Sequence[tuple[int, bool]], *, patience_s: float = _DROP_PATIENCE_S) -> None:
     for oid, valid in indexes:
         name = None if valid else _name(connection, oid)
         if name is not None:
-            connection.execute(f"SET statement_timeout = {patience_ms}".encode())
-            with contextlib.suppress(psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
+            connection.execute(f"SET statement_timeout = {int(patience_s * 1000)}".encode())
+            answers = patient(connection, patience_s + ANSWER_S)
+            with answers, contextlib.suppress(psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
                 connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.SQL(name)))
             connection.execute("RESET statement_timeout")
 
@@ -168,8 +181,8 @@ def _clear(segment: Segment, ledger: Connection, before: dict[str, Any]) -> str 
     return f"the invalid index {left[0]} (DROP INDEX CONCURRENTLY {left[0]};)" if left else None
 
 
-def _detached(text: str, connection: Connection) -> bool:
-    """Whether the partition is off its table; one that hangs half-way is finalised."""
+def _detached(text: str, connection: Connection, *, timeout_s: float) -> bool:
+    """Whether the partition is off its table; one that hangs half-way is finalised, within `timeout_s`."""
     found = indexes.detachment(text)
     if found is None:
         return False
@@ -177,9 +190,9 @@ def _detached(text: str, connection: Connection) -> bool:
     if row is None:
         return True
     if row[0]:
-        connection.execute(
-            sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE").format(sql.SQL(found.parent), sql.SQL(found.partition))
-        )
+        finalize = sql.SQL("ALTER TABLE {} DETACH PARTITION {} FINALIZE")
+        with patient(connection, timeout_s):
+            connection.execute(finalize.format(sql.SQL(found.parent), sql.SQL(found.partition)))
         return True
     return False
 
@@ -194,12 +207,10 @@ def _name(connection: Connection, oid: int) -> str | None:
 
 def _refuse_invalid(part: Part, connection: Connection) -> None:
     """CREATE INDEX CONCURRENTLY IF NOT EXISTS is content with an invalid index of that name; we are not."""
-    import postgast
-
     segment = part.segment
     if segment.statements[0].kind != "index_stmt":
         return
-    node = postgast.parse(segment.text).stmts[0].stmt.index_stmt
+    node = grammar.parse(segment.text)[0].stmt.index_stmt
     if not (node.if_not_exists and node.idxname):
         return
     row = connection.execute(
@@ -212,9 +223,7 @@ def _refuse_invalid(part: Part, connection: Connection) -> None:
 
 def _exists(text: str, connection: Connection) -> bool:
     """Whether the thing that a DROP or CREATE DATABASE names is there."""
-    import postgast
-
-    stmt = postgast.parse(text).stmts[0].stmt
+    stmt = grammar.parse(text)[0].stmt
     kind = stmt.WhichOneof("node")
     if kind in {"createdb_stmt", "dropdb_stmt"}:
         row = connection.execute(_QUERIES["database_exists"], (getattr(stmt, kind).dbname,)).fetchone()

@@ -10,9 +10,9 @@ from autopilot.clock import Clock, elapsed_ms
 from autopilot.errors import RolledBack, Stranded
 from autopilot.migrations import alone, failure, recut, wire
 from autopilot.migrations.segments import Migration
-from autopilot.migrations.unit import Part, Unit, units
+from autopilot.migrations.unit import Part, Unit, gathered, together, units
 from autopilot.migrations.wire import Limits, Stamp
-from autopilot.postgres.message import Complaint, ConnectionLost, DeadlinePassed, Patience, ask, send
+from autopilot.postgres.message import Answer, Complaint, ConnectionLost, DeadlinePassed, Patience, ask, send
 from autopilot.postgres.session import Connection
 
 #: lock_not_available, deadlock_detected: the whole transaction lets go and tries again.
@@ -46,10 +46,14 @@ class Target:
     blockers: Callable[[int], tuple[str, ...]] = lambda _pid: ()
     #: Ends a session that ignores a cancel request.
     end_backend: Callable[[int], None] = lambda _pid: None
+    #: Told in a sentence what is found of an earlier run's attempt.
+    tell: Callable[[str], None] = lambda _sentence: None
     #: Told which named point of the work is reached.
     reached: Callable[[str], None] = lambda _point: None
     #: "auto": all at once where that changes nothing; "push": all at once or not at all; "file": one by one.
     transaction: str = "auto"
+    #: How many locks one transaction may surely take there (`unit.lock_room`); None where that is not known.
+    lock_room: int | None = None
 
 
 @dataclass(slots=True)
@@ -75,37 +79,33 @@ def apply(migrations: tuple[Migration, ...], target: Target, stamp: Stamp) -> tu
     flight = _Flight()
     begun = alone.begun(target.ledger, tuple(m.version for m in migrations))
     left = tuple(recut.as_begun(m, begun[m.version]) if m.version in begun else m for m in migrations)
+    whole = _at_once(left, target)
     while left:
-        unit = units(left, transaction=target.transaction)[0]
+        now = left if whole else left[:1]
         begun_s = target.clock.monotonic_s()
         try:
-            _run_file_or_push(unit, left, target, stamp, flight)
+            for unit in units(now, transaction="push"):
+                _run(unit, target, stamp, flight)
         except recut.CommitsByItself as found:
             left = tuple(recut.with_alone(m, found.position) if m.version == found.version else m for m in left)
+            whole = whole and _at_once(left, target)
             continue
         except (RolledBack, Stranded) as cause:
             raise failure.after(cause, done=tuple(a.file for a in flight.done), migrations=migrations) from cause
         ms = elapsed_ms(target.clock, begun_s)
-        finished = tuple(part.migration for part in unit.parts if part.last) if len(unit.parts) > 1 else left[:1]
-        flight.done += [
-            Applied(version=m.version, file=m.file.file, statements=len(m.statements), duration_ms=ms) for m in finished
-        ]
-        left = left[len(finished) :]
+        flight.done += [Applied(version=m.version, file=m.file.file, statements=len(m.statements), duration_ms=ms) for m in now]
+        left = left[len(now) :]
         target.progress(len(flight.done), len(migrations))
         target.reached("A3")
     return tuple(flight.done)
 
 
-def _run_file_or_push(unit: Unit, left: tuple[Migration, ...], target: Target, stamp: Stamp, flight: _Flight) -> None:
-    """The whole push as one transaction, or all units of the first file that is left."""
-    if len(unit.parts) > 1:
-        _transaction(unit, target, stamp, flight)
-        return
-    for own in units(left[:1]):
-        _run(own, target, stamp, flight)
+def _at_once(migrations: tuple[Migration, ...], target: Target) -> bool:
+    return together(migrations, transaction=target.transaction, lock_room=target.lock_room)
 
 
 def _run(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> None:
+    """A transaction or a stand-alone statement, unless an earlier run has done it."""
     part = unit.parts[0]
     if not part.migration.transactional:
         mark = alone.progress(target.ledger, part.migration.version).get(part.number)
@@ -115,7 +115,7 @@ def _run(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> None:
             _make_ready(part, target, flight)
             alone.run(
                 part, target.connection, target.ledger, patience=_patience(target, flight, point="A10"),
-                run_id=stamp.run_id, mark=mark, reached=target.reached,
+                run_id=stamp.run_id, mark=mark, reached=target.reached, tell=target.tell,
             )  # fmt: skip
             target.reached("A11")
             unit = Unit(parts=(part.closing(),))
@@ -139,12 +139,12 @@ def _make_ready(part: Part, target: Target, flight: _Flight) -> None:
     flight.live, flight.fresh = part.migration.version, False
 
 
-def _patience(target: Target, flight: _Flight, *, point: str) -> Patience:
+def _patience(target: Target, flight: _Flight, *, point: str, parts: int = 1) -> Patience:
     def waiting(pid: int) -> None:
         flight.seen = target.blockers(pid) or flight.seen
 
     return Patience(
-        timeout_s=target.limits.apply_timeout_s,
+        timeout_s=target.limits.apply_timeout_s * parts,
         waiting=waiting,
         sent=lambda: target.reached(point),
         end_backend=target.end_backend,
@@ -169,25 +169,26 @@ def _attempt(
     target.reached("A1")
     xid: str | None = None
     flight.seen = ()
-    part = unit.parts[0]
+    parts, limits = unit.parts[:1], wire.patient(unit, target.limits)
     try:
-        for part in unit.parts:
-            _make_ready(part, target, flight)
-            envelope = wire.envelope(part, stamp, target.connection, opens=xid is None)
-            answer = send(
-                target.connection, envelope.text, patience=_patience(target, flight, point="A2"), copy_data=part.segment.copy_rows
-            )
+        for parts in gathered(unit.parts):
+            _make_ready(parts[0], target, flight)
+            then = wire.fresh(limits) if len(unit.parts) > 1 else ()
+            opens = wire.opening(unit, limits) if xid is None else ()
+            message = wire.message(parts, stamp, target.connection, opens=opens, then=then)
+            patience = _patience(target, flight, point="A2", parts=len(parts))
+            answer = send(target.connection, message.text, patience=patience, copy_data=message.copy_rows)
             if answer.complaint is not None:
+                met = message.met(answer)
                 _roll_back(target.connection)
-                flight.live, flight.fresh = (None, False) if part.number == 0 else (flight.live, False)
-                recut.raise_if_it_commits(answer, part, envelope)
-                return answer.complaint, failure.rejected(answer, part, envelope, tries=attempt, blockers=flight.seen)
-            xid = xid or answer.finished[envelope.xid_before][1][0]
-            if xid is None or xid != answer.finished[envelope.xid_after][1][0]:
-                _roll_back(target.connection)
-                raise _escaped(part)
+                flight.live, flight.fresh = (None, False) if parts[0].number == 0 else (flight.live, False)
+                recut.raise_if_it_commits(answer, met)
+                return answer.complaint, failure.rejected(answer, met, tries=attempt, blockers=flight.seen)
+            xid = _sound(answer, message, target.connection, xid)
+            if then:
+                flight.live, flight.fresh = None, True
     except (ConnectionLost, DeadlinePassed) as cause:
-        raise failure.interrupted(part, cause) from cause
+        raise failure.interrupted(parts, cause) from cause
     except KeyboardInterrupt:
         _roll_back(target.connection)
         raise
@@ -222,13 +223,23 @@ def _commit(unit: Unit, target: Target, flight: _Flight, xid: str) -> Exception 
     return None
 
 
-def _escaped(part: Part) -> Stranded:
-    return Stranded(
-        f"{part.migration.file.file} ended its own transaction on the way (a procedure that commits?).",
-        code="partially_applied",
-        state="What the file did before that stays; the rest was rolled back, and the ledger does not list the file.",
-        hint="Look at what the file did, undo or finish it by hand, and take the COMMIT out of the procedure it calls.",
-    )
+def _sound(answer: Answer, message: wire.Message, connection: Connection, xid: str | None) -> str | None:
+    """The transaction's id, where it is the same before and after each part; `xid` is what an earlier message gave.
+
+    Raises RolledBack or Stranded, after a rollback.
+    """
+    for envelope in message.envelopes:
+        before, after = _xid(answer, envelope.xid_before), _xid(answer, envelope.xid_after)
+        xid = xid or before
+        if after is None or not before == after == xid:
+            _roll_back(connection)
+            raise failure.row_gone(envelope.part) if after is None else failure.escaped(envelope.part)
+    return xid
+
+
+def _xid(answer: Answer, index: int) -> str | None:
+    row = answer.finished[index][1]
+    return row[0] if row else None
 
 
 def _roll_back(connection: Connection) -> None:

@@ -23,17 +23,20 @@ _HINTS = {
 _RETRYABLE = {"55P03", "40P01", "40001", "53100", "53300", "57P01", "57P02", "57P03"}
 
 
-def rejected(answer: Answer, part: Part, envelope: Envelope, *, tries: int, blockers: tuple[str, ...] = ()) -> AutopilotError:
-    """The error for a transaction that PostgreSQL refused; it has been rolled back."""
-    complaint, migration, segment = answer.complaint, part.migration, part.segment
+def rejected(answer: Answer, met: Envelope, *, tries: int, blockers: tuple[str, ...] = ()) -> AutopilotError:
+    """The error for a transaction that PostgreSQL refused at the part `met`; it has been rolled back."""
+    complaint, part = answer.complaint, met.part
     if complaint is None:  # pragma: no cover - callers have looked
         raise AssertionError
-    index = len(answer.finished) - envelope.first
-    if index == envelope.count:
+    index = _statement_met(answer, complaint, met)
+    if index == met.count:
         return deferred(complaint, part)
-    if not 0 <= index < envelope.count:
+    if len(answer.finished) > met.xid_after:
+        return not_ready(complaint, part)
+    if not 0 <= index < met.count:
         return _ours(complaint, part)
-    where = locate(migration, segment, segment.statements[index], complaint, text_start=envelope.text_start)
+    segment = part.segment
+    where = locate(part.migration, segment, segment.statements[index], complaint, text_start=met.text_start)
     again = f" (tried {tries} times)" if tries > 1 else ""
     again += f". In the way: {'; '.join(blockers)}" if blockers and complaint.sqlstate in {"55P03", "40P01"} else ""
     return _kind(part)(
@@ -44,6 +47,15 @@ def rejected(answer: Answer, part: Part, envelope: Envelope, *, tries: int, bloc
         retryable=complaint.sqlstate in _RETRYABLE,
         where=where,
     )
+
+
+def _statement_met(answer: Answer, complaint: Complaint, met: Envelope) -> int:
+    """Which of the part's statements was refused, by what is finished; by its position where nothing was begun."""
+    if answer.finished or complaint.position is None or complaint.position <= met.text_start:
+        return len(answer.finished) - met.first
+    at = met.part.segment.start + complaint.position - 1 - met.text_start
+    begun = sum(s.start <= at for s in met.part.segment.statements)
+    return max(0, begun - 1)
 
 
 def locate(migration: Migration, segment: Segment, statement: Statement, complaint: Complaint, *, text_start: int) -> Where:
@@ -134,19 +146,24 @@ def undecided(part: Part) -> AutopilotError:
     )
 
 
-def interrupted(part: Part, cause: Exception) -> AutopilotError:
-    """The link or our patience ended inside a transaction: the server rolls it back, as no COMMIT was sent."""
-    migration, segment = part.migration, part.segment
+def interrupted(parts: tuple[Part, ...], cause: Exception) -> AutopilotError:
+    """The link or our patience ended inside a transaction: the server rolls it back, as no COMMIT was sent.
+
+    `parts` are those whose answer was due.
+    """
+    part, files = parts[0], [p.migration.file.file for p in parts]
+    line = part.segment.statements[0].line if part.segment.statements else None
     late = isinstance(cause, DeadlinePassed)
     return _kind(part)(
-        f"{migration.file.file}: {'its statements took too long' if late else 'the connection broke'}: {cause}.",
+        f"{files[0] if len(files) == 1 else f'{files[0]} to {files[-1]}'}:"
+        f" {'its statements took too long' if late else 'the connection broke'}: {cause}.",
         code="apply_timed_out" if late else "connection_lost",
         hint="Raise apply_timeout_s, or split the work into smaller migrations."
         if late
         else "Run again when the server answers.",
         state=_state(part),
         retryable=not late,
-        where=Where(file=migration.file.file, line=segment.statements[0].line if segment.statements else None),
+        where=Where(file=files[0], line=line) if len(files) == 1 else Where(),
     )
 
 
@@ -237,6 +254,28 @@ def _ours(complaint: Complaint, part: Part) -> AutopilotError:
         hint=complaint.hint or "Check the role's rights on the schemas automation and supabase_migrations, then run again.",
         state=_state(part),
         where=Where(file=file),
+    )
+
+
+def row_gone(part: Part) -> AutopilotError:
+    """The file took its own ledger row away: nothing would say that it is applied."""
+    file = part.migration.file.file
+    return _kind(part)(
+        f"{file} removed its own row from Autopilot's ledger.",
+        code="ledger_not_written",
+        hint="Leave the rows of automation.applied_migrations alone in migrations, then run again.",
+        state=_state(part),
+        where=Where(file=file),
+    )
+
+
+def escaped(part: Part) -> Stranded:
+    """The transaction at the end of the part is not the one at its beginning."""
+    return Stranded(
+        f"{part.migration.file.file} ended its own transaction on the way (a procedure that commits?).",
+        code="partially_applied",
+        state="What the file did before that stays; the rest was rolled back, and the ledger does not list the file.",
+        hint="Look at what the file did, undo or finish it by hand, and take the COMMIT out of the procedure it calls.",
     )
 
 

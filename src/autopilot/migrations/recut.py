@@ -1,19 +1,26 @@
-"""Cuts a migration anew around a CALL or DO that commits: only running it tells, and then nothing of it is in yet."""
+"""Cuts a migration anew around a statement that no transaction can hold where only running it tells, as a CALL or DO
+that commits, or REINDEX of a partitioned table; nothing of the transaction is in then."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from autopilot.errors import Stranded, Where
 from autopilot.migrations.alone import Mark
 from autopilot.migrations.segments import Migration, migration
-from autopilot.migrations.unit import Part
 from autopilot.migrations.wire import Envelope
 from autopilot.postgres.message import Answer
 
-#: invalid_transaction_termination: COMMIT or ROLLBACK in a procedure that runs inside a transaction.
-_TERMINATES = "2D000"
-_MAY_COMMIT = {"call_stmt", "do_stmt"}
+#: Which statements may turn out so, and what PostgreSQL then says: invalid_transaction_termination (COMMIT or ROLLBACK
+#: in a procedure that runs inside a transaction), active_sql_transaction ("cannot run inside a transaction block").
+_COMPLAINTS = {
+    "call_stmt": "2D000",
+    "do_stmt": "2D000",
+    "reindex_stmt": "25001",
+    "cluster_stmt": "25001",
+    "variable_set_stmt": "25001",
+}
 
 
 class CommitsByItself(Exception):
@@ -26,19 +33,19 @@ class CommitsByItself(Exception):
         self.position = position
 
 
-def raise_if_it_commits(answer: Answer, part: Part, envelope: Envelope) -> None:
-    """Raises CommitsByItself where PostgreSQL refused a CALL or DO for its COMMIT, outside a BEGIN of the author's."""
-    index = len(answer.finished) - envelope.first
-    if answer.complaint is None or answer.complaint.sqlstate != _TERMINATES or not 0 <= index < envelope.count:
+def raise_if_it_commits(answer: Answer, met: Envelope) -> None:
+    """Raises CommitsByItself where PostgreSQL refused a statement for the transaction around it, which is not the author's."""
+    index, part = len(answer.finished) - met.first, met.part
+    if answer.complaint is None or not 0 <= index < met.count:
         return
     statement = part.segment.statements[index]
-    if statement.kind in _MAY_COMMIT and part.segment.begin is None:
+    if _COMPLAINTS.get(statement.kind) == answer.complaint.sqlstate and part.segment.begin is None:
         raise CommitsByItself(part.migration.version, part.migration.statements.index(statement))
 
 
 def with_alone(found: Migration, position: int) -> Migration:
     """The same migration with one more statement standing alone."""
-    return migration(found.file, alone=found.alone | {position})
+    return replace(migration(found.file, alone=found.alone | {position}), effects=found.effects)
 
 
 def as_begun(found: Migration, marks: Mapping[int, Mark]) -> Migration:
@@ -47,7 +54,7 @@ def as_begun(found: Migration, marks: Mapping[int, Mark]) -> Migration:
     Raises Stranded (`changed_half_way`) when there is none: the file is not the one that was begun.
     """
     wanted = {number: mark.sha256 for number, mark in marks.items()}
-    candidates = [i for i, s in enumerate(found.statements) if s.kind in _MAY_COMMIT and i not in found.alone]
+    candidates = [i for i, s in enumerate(found.statements) if s.kind in _COMPLAINTS and i not in found.alone]
     for position in candidates:
         if _sha256_alone(found, position) in wanted.values():
             found = with_alone(found, position)

@@ -1,12 +1,17 @@
-"""The one message that carries a transaction: BEGIN, limits, the author's text, ledger rows — all but the COMMIT."""
+"""The messages that carry a transaction: BEGIN, limits, the author's text, ledger rows — all but the COMMIT."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from psycopg import pq
 
 from autopilot import __version__
-from autopilot.migrations.unit import Part
-from autopilot.postgres.queries import templates
+from autopilot.migrations import locks
+from autopilot.migrations.unit import Part, Unit
+from autopilot.postgres.message import Answer
+from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
 
 
@@ -24,6 +29,8 @@ class Stamp:
 class Limits:
     #: How long a statement waits for a lock before the whole transaction lets go and tries again.
     lock_timeout_s: float = 3.0
+    #: The same where nobody's reads or writes queue behind the one that waits.
+    gentle_lock_timeout_s: float = 30.0
     lock_tries: int = 10
     #: Wall limit for one segment.
     apply_timeout_s: float = 3600.0
@@ -33,20 +40,40 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A message and where its parts are: counts are of statements, `text_start` of characters."""
+    """Where a part stands in its message: numbers are of statements (and so of answers), `text_start` of a character."""
 
-    text: str
-    #: Index of the first of the author's statements among the answers.
+    part: Part
+    #: Index of the first of the author's statements.
     first: int
     #: How many statements are the author's.
     count: int
-    #: Character of `text` at which the author's text begins.
+    #: Character of the message at which the author's text begins.
     text_start: int
+    #: Indexes of the two statements that answer with the transaction's id.
     xid_before: int
     xid_after: int
 
 
-_QUERIES = templates(__file__, "wire.sql")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    text: str
+    #: One a part.
+    envelopes: tuple[Envelope, ...]
+
+    @property
+    def copy_rows(self) -> tuple[str, ...]:
+        return tuple(rows for envelope in self.envelopes for rows in envelope.part.segment.copy_rows)
+
+    def met(self, answer: Answer) -> Envelope:
+        """The part at which a refused message stopped."""
+        at = len(answer.finished)
+        if at == 0 and answer.complaint is not None and answer.complaint.position is not None:
+            # PostgreSQL's grammar takes the whole message or nothing of it
+            at = max(e.first for e in self.envelopes if e is self.envelopes[0] or e.text_start < answer.complaint.position)
+        return next((e for e in self.envelopes if at <= e.xid_after), self.envelopes[-1])
+
+
+_QUERIES = {name: text.decode() for name, text in named(__file__, "wire.sql").items()}
 
 _XID = "SELECT pg_catalog.pg_current_xact_id()::text"
 #: What is checked at COMMIT is checked now, so that it can be said which file broke it.
@@ -55,40 +82,73 @@ _DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 _AS_OURSELVES = ("SET LOCAL SESSION AUTHORIZATION DEFAULT", "SET LOCAL ROLE NONE")
 
 
-def envelope(part: Part, stamp: Stamp, connection: Connection, *, opens: bool) -> Envelope:
-    """Wraps a part; `opens` is false for the later files of one transaction.
+def message(
+    parts: Sequence[Part], stamp: Stamp, connection: Connection, *, opens: Sequence[str], then: Sequence[str] = ()
+) -> Message:
+    """Wraps each part and says `then` after it; `opens` begins the transaction and is empty in its later messages.
 
     The COMMIT is a message of its own, so that the transaction's id is known before it is asked for.
     """
-    fence = [_fence(part, stamp, connection)] if part.last else []
-    early = fence if part.number == 0 else []  # a later part may run in a role of the file's choice
-    opening = [*([part.segment.begin or "BEGIN"] if opens else []), _XID]
-    closing = [_DEFERRED, *_AS_OURSELVES, *(fence if not early else []), *_records(part, stamp, connection), _XID]
-    head = ";\n".join([*opening, *early]) + ";\n"
-    first, count = len(opening) + len(early), len(part.segment.statements)
-    return Envelope(
-        text=f"{head}{part.segment.text}\n;\n" + ";\n".join(closing),
-        first=first,
-        count=count,
-        text_start=len(head),
-        xid_before=len(opening) - 1,
-        xid_after=first + count + len(closing) - 1,
+    text, said = "", 0
+    envelopes: list[Envelope] = []
+    for part in parts:
+        before, after = _around(part, stamp, connection, opens=() if envelopes else opens)
+        text += ";\n".join(before) + ";\n"
+        first, count = said + len(before), len(part.segment.statements)
+        said = first + count + len(after)
+        envelopes.append(
+            Envelope(part=part, first=first, count=count, text_start=len(text), xid_before=first - 1, xid_after=said - 1)
+        )
+        said += len(then)
+        text += f"{part.segment.text}\n;\n" + ";\n".join((*after, *then)) + ";\n"
+    return Message(text=text, envelopes=tuple(envelopes))
+
+
+def opening(unit: Unit, limits: Limits) -> tuple[str, ...]:
+    """The BEGIN of a transaction, the author's own where there is one, and how long it waits for locks."""
+    first = unit.parts[0]
+    begin = first.segment.begin or "BEGIN"
+    return (begin, f"SET LOCAL {_lock_timeout(limits)}") if waits_gently(unit) else (begin,)
+
+
+def waits_gently(unit: Unit) -> bool:
+    """Whether nobody queues behind it while it waits, and its author has not said himself how long that may be."""
+    return all(locks.waits_gently(s.kind, s.locks) for part in unit.parts for s in part.segment.statements) and not any(
+        part.author_set("lock_timeout") for part in unit.parts
     )
+
+
+def patient(unit: Unit, limits: Limits) -> Limits:
+    """The limits of one transaction."""
+    return replace(limits, lock_timeout_s=limits.gentle_lock_timeout_s) if waits_gently(unit) else limits
+
+
+def _around(part: Part, stamp: Stamp, connection: Connection, *, opens: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is said before the author's text, and what after it; the last of each answers with the transaction's id."""
+    fence = [_fence(part, stamp, connection)] if part.last else []
+    early = part.number == 0  # a later part may run in a role of the file's choice
+    before = [*opens, *(fence if early and fence else [_XID])]
+    after = [_DEFERRED, *_AS_OURSELVES, *([] if early else fence), *_records(part, stamp, connection)]
+    return before, after
+
+
+#: A server whose client fell silent, network and all, lets go of what the session holds within half a minute.
+_NOTICES_SILENCE = ("SET tcp_keepalives_idle = 10", "SET tcp_keepalives_interval = 5", "SET tcp_keepalives_count = 3")
 
 
 def fresh(limits: Limits) -> tuple[str, ...]:
     """What makes a session as it was at first, but for our limits.
 
-    It must be a message of its own: PostgreSQL reads a whole message under the settings (client_encoding,
-    standard_conforming_strings) that are in force when it arrives.
+    It must be done before a file's message arrives: PostgreSQL reads a whole message under the settings
+    (client_encoding, standard_conforming_strings) that are in force then. So it ends a message, or is one of its own.
     """
     guards = [
-        _lock_timeout(limits),
+        f"SET {_lock_timeout(limits)}",
         "SET statement_timeout = 0",
         "SET idle_in_transaction_session_timeout = 0",
     ]
     checks = ["SET client_connection_check_interval = 1000"] if limits.checks_client else []
-    return ("RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", *guards, *checks)
+    return ("RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET ALL", *guards, *_NOTICES_SILENCE, *checks)
 
 
 def settings_left(part: Part) -> tuple[str, ...]:
@@ -99,11 +159,11 @@ def settings_left(part: Part) -> tuple[str, ...]:
 def impatient_again(part: Part, limits: Limits) -> tuple[str, ...]:
     """Our lock_timeout, after a stand-alone statement that was let wait; the author's own is left alone."""
     after_patience = part.number > 0 and part.migration.segments[part.number - 1].kind == "alone"
-    return (_lock_timeout(limits),) if after_patience and not part.author_set("lock_timeout") else ()
+    return (f"SET {_lock_timeout(limits)}",) if after_patience and not part.author_set("lock_timeout") else ()
 
 
 def _lock_timeout(limits: Limits) -> str:
-    return f"SET lock_timeout = {int(limits.lock_timeout_s * 1000)}"
+    return f"lock_timeout = {int(limits.lock_timeout_s * 1000)}"
 
 
 def _fence(part: Part, stamp: Stamp, connection: Connection) -> str:
@@ -112,18 +172,40 @@ def _fence(part: Part, stamp: Stamp, connection: Connection) -> str:
     values = (
         file.version, file.name, file.file, file.sha256, file.normalized_sha256, len(part.migration.statements),
         max(1, len(part.migration.segments)), stamp.run_id, stamp.triggered_by, stamp.commit_sha, stamp.tool_version,
+        part.migration.change, part.migration.changes,
     )  # fmt: skip
-    return _QUERIES["fence"].format(*values).as_string(connection)
+    return _filled("fence", values, connection)
 
 
 def _records(part: Part, stamp: Stamp, connection: Connection) -> list[str]:
-    """Progress, where the file has several segments, and with the last the end of the ledger row and Supabase's own."""
+    """Progress, where the file has several segments, and with the last Supabase's row and the end of the ledger row.
+
+    The last of them answers with the transaction's id.
+    """
     version, records = part.migration.version, []
     if not part.migration.transactional:
         own = part.migration.segments[part.number]
-        records.append(_QUERIES["segment_done"].format(version, part.number, own.sha256, stamp.run_id).as_string(connection))
+        records.append(_filled("segment_done", (version, part.number, own.sha256, stamp.run_id), connection))
     if part.last:
         texts = [statement.text for statement in part.migration.statements]
-        records.append(_QUERIES["ledger_finished"].format(version).as_string(connection))
-        records.append(_QUERIES["supabase_row"].format(version, part.migration.file.name, texts).as_string(connection))
+        records.append(_filled("supabase_row", (version, part.migration.file.name, texts), connection))
+        records.append(_filled("ledger_finished", (version,), connection))
     return records
+
+
+def _filled(query: str, values: Sequence[str | int | list[str] | None], connection: Connection) -> str:
+    escaping = pq.Escaping(connection.pgconn)
+    return _QUERIES[query].format(*(_literal(value, escaping) for value in values))
+
+
+def _literal(value: str | int | list[str] | None, escaping: pq.abc.Escaping) -> str:
+    if value is None or isinstance(value, int):
+        return "NULL" if value is None else str(value)
+    text = value if isinstance(value, str) else _array(value)
+    return bytes(escaping.escape_literal(text.encode("utf-8"))).decode("utf-8")
+
+
+def _array(elements: list[str]) -> str:
+    """As PostgreSQL writes a text[]."""
+    quoted = (element.replace("\\", "\\\\").replace('"', '\\"') for element in elements)
+    return "{" + ",".join(f'"{element}"' for element in quoted) + "}"

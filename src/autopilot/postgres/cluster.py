@@ -131,6 +131,7 @@ def postgres(cluster: Cluster, port: int) -> Command:
         "unix_socket_directories": quoted_socket_dir,
         "unix_socket_permissions": "0700",
         "max_connections": "50",
+        "max_locks_per_transaction": "1024",
         **({} if cluster.durable else _NOT_DURABLE),
         **cluster.settings,
     }

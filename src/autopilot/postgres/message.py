@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import selectors
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -82,11 +83,11 @@ def send(connection: Connection, text: str, *, patience: Patience, copy_data: Se
     Raises ConnectionLost, DeadlinePassed; KeyboardInterrupt and the like pass through.
     """
     try:
-        connection.pgconn.send_query(text.encode("utf-8"))
-        deadline_s = time.monotonic() + patience.timeout_s
-        _until_sent(connection.pgconn, deadline_s, patience)
-        patience.sent()
-        return _collect(connection, deadline_s=deadline_s, patience=patience, copy_data=copy_data)
+        with _line(connection.pgconn, patience) as line:
+            connection.pgconn.send_query(text.encode("utf-8"))
+            line.until_sent()
+            patience.sent()
+            return _collect(line, copy_data=copy_data)
     except psycopg.OperationalError as cause:
         raise ConnectionLost(str(cause)) from cause
     except TimeoutError:
@@ -97,75 +98,91 @@ def send(connection: Connection, text: str, *, patience: Patience, copy_data: Se
         raise
 
 
-def _collect(connection: Connection, *, deadline_s: float, patience: Patience, copy_data: Sequence[str] = ()) -> Answer:
-    pgconn, data = connection.pgconn, iter(copy_data)
+@dataclass(slots=True, kw_only=True)
+class _Line:
+    """The session's socket while one message is under way. Its waits raise TimeoutError once the deadline has passed."""
+
+    pgconn: pq.abc.PGconn
+    patience: Patience
+    deadline_s: float
+    selector: selectors.BaseSelector
+    #: What the selector looks for now.
+    events: int = selectors.EVENT_READ
+
+    def until_sent(self) -> None:
+        while self.pgconn.flush():
+            self.wait(selectors.EVENT_WRITE)
+
+    def until_ready(self) -> None:
+        """Until the next result can be taken without waiting for it."""
+        while self.pgconn.is_busy():
+            unsent = self.pgconn.flush()
+            if self.wait(selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)) & selectors.EVENT_READ:
+                self.pgconn.consume_input()
+
+    def wait(self, events: int) -> int:
+        """Which of `events` came; none after a tick in which nothing did."""
+        if events != self.events:
+            self.selector.modify(self.pgconn.socket, events)
+            self.events = events
+        ready = self.selector.select(min(_TICK_S, max(0.0, self.deadline_s - time.monotonic())))
+        if ready:
+            return ready[0][1]
+        if time.monotonic() >= self.deadline_s:
+            raise TimeoutError
+        self.patience.waiting(self.pgconn.backend_pid)
+        return 0
+
+
+@contextmanager
+def _line(pgconn: pq.abc.PGconn, patience: Patience) -> Iterator[_Line]:
+    with selectors.DefaultSelector() as selector:
+        selector.register(pgconn.socket, selectors.EVENT_READ)
+        yield _Line(pgconn=pgconn, patience=patience, deadline_s=time.monotonic() + patience.timeout_s, selector=selector)
+
+
+def _collect(line: _Line, *, copy_data: Sequence[str] = ()) -> Answer:
+    pgconn, data = line.pgconn, iter(copy_data)
     finished: list[tuple[str, tuple[str | None, ...]]] = []
     complaint: Complaint | None = None
     while True:
-        _until_ready(pgconn, deadline_s, patience)
+        line.until_ready()
         result = pgconn.get_result()
         if result is None:
             return Answer(finished=tuple(finished), complaint=complaint)
         if result.status in _COMPLETE:
             finished.append((_text(result.command_status) or "", _first_row(result)))
         elif result.status == pq.ExecStatus.COPY_IN:
-            _feed(pgconn, next(data, None), deadline_s, patience)
+            _feed(line, next(data, None))
         elif result.status == pq.ExecStatus.COPY_OUT:
-            _discard_copy(pgconn, deadline_s)
+            _discard_copy(line)
         else:
             complaint = _complaint(result)
             if pgconn.status == pq.ConnStatus.BAD:
                 raise ConnectionLost(complaint.words())
 
 
-def _until_ready(pgconn: pq.abc.PGconn, deadline_s: float, patience: Patience) -> None:
-    with selectors.DefaultSelector() as selector:
-        selector.register(pgconn.socket, selectors.EVENT_READ)
-        while (unsent := pgconn.flush()) or pgconn.is_busy():
-            selector.modify(pgconn.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0))
-            ready = selector.select(min(_TICK_S, max(0.0, deadline_s - time.monotonic())))
-            if not ready:
-                if time.monotonic() >= deadline_s:
-                    raise TimeoutError
-                patience.waiting(pgconn.backend_pid)
-            if any(events & selectors.EVENT_READ for _, events in ready):
-                pgconn.consume_input()
-
-
-def _feed(pgconn: pq.abc.PGconn, data: str | None, deadline_s: float, patience: Patience) -> None:
+def _feed(line: _Line, data: str | None) -> None:
     """One COPY's rows, in pieces, so that neither side's memory fills."""
+    pgconn = line.pgconn
     if data is None:
         pgconn.put_copy_end(b"COPY FROM STDIN has no rows here")
         return
     raw = data.encode("utf-8")
     for start in range(0, len(raw), _COPY_PIECE_BYTES):
         while pgconn.put_copy_data(raw[start : start + _COPY_PIECE_BYTES]) == 0:
-            _until_sent(pgconn, deadline_s, patience)
+            line.until_sent()
     while pgconn.put_copy_end() == 0:
-        _until_sent(pgconn, deadline_s, patience)
+        line.until_sent()
 
 
-def _until_sent(pgconn: pq.abc.PGconn, deadline_s: float, patience: Patience) -> None:
-    with selectors.DefaultSelector() as selector:
-        selector.register(pgconn.socket, selectors.EVENT_WRITE)
-        while pgconn.flush():
-            if not selector.select(min(_TICK_S, max(0.0, deadline_s - time.monotonic()))):
-                if time.monotonic() >= deadline_s:
-                    raise TimeoutError
-                patience.waiting(pgconn.backend_pid)
-
-
-def _discard_copy(pgconn: pq.abc.PGconn, deadline_s: float) -> None:
+def _discard_copy(line: _Line) -> None:
     while True:
-        size, _data = pgconn.get_copy_data(1)
+        size, _data = line.pgconn.get_copy_data(1)
         if size == -1:
             return
-        if size == 0:
-            with selectors.DefaultSelector() as selector:
-                selector.register(pgconn.socket, selectors.EVENT_READ)
-                if not selector.select(max(0.0, deadline_s - time.monotonic())):
-                    raise TimeoutError
-            pgconn.consume_input()
+        if size == 0 and line.wait(selectors.EVENT_READ):
+            line.pgconn.consume_input()
 
 
 def _cancel(connection: Connection, patience: Patience) -> None:
@@ -173,7 +190,8 @@ def _cancel(connection: Connection, patience: Patience) -> None:
     pid = connection.pgconn.backend_pid
     try:
         connection.cancel_safe(timeout=CANCEL_GRACE_S)
-        _collect(connection, deadline_s=time.monotonic() + CANCEL_GRACE_S, patience=Patience(timeout_s=CANCEL_GRACE_S))
+        with _line(connection.pgconn, Patience(timeout_s=CANCEL_GRACE_S)) as line:
+            _collect(line)
     except (psycopg.Error, ConnectionLost, TimeoutError):
         connection.close()
         patience.end_backend(pid)

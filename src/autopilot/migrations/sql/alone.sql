@@ -16,13 +16,20 @@ DELETE FROM automation.migration_segments WHERE version = %s AND segment = %s AN
 
 -- name: table_and_indexes
 SELECT to_regclass(%(table)s)::oid::bigint,
-       coalesce(array_agg(indexrelid::bigint) FILTER (WHERE indexrelid IS NOT NULL), '{}')
-FROM pg_catalog.pg_index WHERE indrelid = to_regclass(%(table)s)
+       coalesce(array_agg(i.indexrelid::bigint) FILTER (WHERE i.indexrelid IS NOT NULL), '{}'),
+       (SELECT pg_catalog.format('%%I.%%I', n.nspname, t.relname) FROM pg_catalog.pg_class t
+        JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace WHERE t.oid = to_regclass(%(table)s)),
+       coalesce(array_agg(c.relname::text) FILTER (WHERE i.indexrelid IS NOT NULL), '{}')
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = to_regclass(%(table)s)
 
 -- name: new_indexes
+-- By number where the table is the very one, also after a rename; by name in a restored copy, where all numbers are others.
 SELECT i.indexrelid::bigint, i.indisvalid, c.relname, pg_catalog.pg_get_indexdef(i.indexrelid)
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = %s::oid AND i.indexrelid::bigint <> ALL (%s::bigint[])
+WHERE CASE WHEN to_regclass(%(name)s) IS NULL OR to_regclass(%(name)s)::oid = %(table)s::oid
+           THEN i.indrelid = %(table)s::oid AND i.indexrelid::bigint <> ALL (%(indexes)s::bigint[])
+           ELSE i.indrelid = to_regclass(%(name)s) AND c.relname <> ALL (%(names)s::text[]) END
 
 -- name: detach_pending
 SELECT coalesce((pg_catalog.to_jsonb(h) ->> 'inhdetachpending')::boolean, false)

@@ -4,7 +4,7 @@
 SELECT to_regclass('automation.applied_migrations') IS NOT NULL, to_regclass('supabase_migrations.schema_migrations') IS NOT NULL
 
 -- name: ledger
-SELECT version, name, file, sha256, normalized_sha256, run_id, origin, finished_at, statements FROM automation.applied_migrations
+SELECT version, name, file, sha256, normalized_sha256, statements FROM automation.applied_migrations
 
 -- name: begun
 SELECT DISTINCT version FROM automation.migration_segments
