@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from autopilot.migrations.files import MigrationFile
@@ -20,7 +18,7 @@ def row(name: str, *, normalized: str = "n", sha256: str = "s") -> LedgerRow:
     version, rest = name.split("_", 1)
     return LedgerRow(
         version=version, name=rest, file=f"{name}.sql", sha256=sha256, normalized_sha256=normalized,
-        run_id="r", origin="autopilot", finished_at=datetime(2026, 1, 1, tzinfo=UTC), statements=1,
+        statements=1,
     )  # fmt: skip
 
 

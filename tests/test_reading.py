@@ -115,7 +115,10 @@ def test_a_plan_tells_what_the_contract_promises(recorded: Cli) -> None:
     assert ran.code == 0
     assert {"pending", "applied", "drift", "refusals"} <= set(told)
     second, index = told["pending"]
-    assert set(second) == {"version", "name", "file", "sha256", "statements", "transactional", "findings"}
+    assert {"version", "name", "file", "sha256", "statements", "transactional", "findings"} <= set(second)
+    assert second["change"] in {"expand", "data", "contract", "irreversible"}
+    assert len(second["changes"]) == second["statements"]
+    assert not second["after_deploy"]
     assert (second["version"], second["name"], second["file"]) == ("20250102090000", "second", SECOND)
     assert (second["statements"], second["transactional"], index["transactional"]) == (1, True, False)
     assert (told["applied"], told["drift"], told["refusals"]) == (["20250101090000"], [], [])

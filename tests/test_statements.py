@@ -184,6 +184,33 @@ def test_a_backslash_inside_a_string_or_a_body_is_no_command() -> None:
             "COPY t FROM stdin;\ncopy x from stdin;\n\\.\nselect 2;",
             [("COPY t FROM stdin", 1, "copy x from stdin;\n"), ("select 2", 4, None)],
         ),
+        (
+            "copy t from stdin; copy u from stdin; select 1; -- ; '\n1\n\\.\n2\n\\.\nselect 2;",
+            [("copy t from stdin", 1, "1\n"), ("copy u from stdin", 1, "2\n"), ("select 1", 1, None), ("select 2", 6, None)],
+        ),
+        (
+            "begin; copy t from stdin (delimiter ';');\n1;2\n\\.x\n\\. \n\\.\ncommit;",
+            [("begin", 1, None), ("copy t from stdin (delimiter ';')", 1, "1;2\n\\.x\n\\. \n"), ("commit", 6, None)],
+        ),
+        (
+            (
+                "select E'\\';copy t from stdin;\n', E'a' -- it''s\n 'b\\';';\n"
+                '/* ; */ copy /* ; */ "t;" from /* ; */ stdout\n;\n1\n\\.\n'
+            ),
+            [
+                ("select E'\\';copy t from stdin;\n', E'a' -- it''s\n 'b\\';'", 1, None),
+                ('copy /* ; */ "t;" from /* ; */ stdout', 4, "1\n"),
+            ],
+        ),
+        (
+            "copy t from stdin; -- what follows is the next statement\n1\n\\.\n-- words;\ncopy u from stdin;\n2\n\\.",
+            [("copy t from stdin", 1, "1\n"), ("copy u from stdin", 5, "2\n")],
+        ),
+        (
+            "select a$b$ from t;\ncopy t from stdin;\n$b$\n\\.\nselect $b$;$b$;",
+            [("select a$b$ from t", 1, None), ("copy t from stdin", 2, "$b$\n"), ("select $b$;$b$", 5, None)],
+        ),
+        ("copy t from stdin;", [("copy t from stdin", 1, "")]),
         ("do $$\ncopy t from stdin;\n$$;\nselect 2;", [("do $$\ncopy t from stdin;\n$$", 1, None), ("select 2", 4, None)]),
     ],
 )
@@ -194,11 +221,77 @@ def test_the_rows_of_a_copy_are_its_own_and_every_line_keeps_its_number(
 
 
 @pytest.mark.parametrize(
-    ("text", "line"), [("COPY t FROM stdin;\n1\n", 1), ("select 1;\n\nCOPY t FROM stdin;\n1\n2\n\\. \\.\n", 3)]
+    ("text", "line"),
+    [("COPY t FROM stdin;\n1\n", 1), ("select 1;\n\nCOPY t FROM stdin;\n1\n2\n\\. \\.\n", 3), ("COPY t FROM stdin;\n", 1)],
 )
 def test_rows_that_never_end_are_refused_with_the_line_of_their_copy(text: str, line: int) -> None:
     error = refused(text)
     assert (error.code, error.where.line) == ("copy_without_end", line)
+
+
+@pytest.mark.parametrize(
+    ("text", "clue"),
+    [
+        ("\\restrict x1y2\nselect 1;", "\\unrestrict"),
+        ("select 1;\n\\.", "none is open"),
+        ("\\copy t from 'x.csv'", "COPY … FROM stdin"),
+        ("\\ir other.sql", "that file's text"),
+        ("select 'create table t ()' \\gexec", "EXECUTE"),
+        ("select 1 as one \\gset", "DO block"),
+        ("\\if :x", "IF … THEN"),
+        ("\\connect - postgres", "the database that Autopilot is given"),
+        ("\\! ls `pwd`", "never run through psql"),
+        ("\\set x `pwd`", "never run through psql"),
+        ("select :'name';", "variable of psql"),
+        ("insert into t values (:id);", "variable of psql"),
+        ('select * from :"table";', "variable of psql"),
+        ("select a ? b, : c;", "grammar stopped"),
+    ],
+)
+def test_what_only_psql_understands_is_refused_with_what_to_write_instead(text: str, clue: str) -> None:
+    error = refused(text)
+    assert error.code == ("psql_command" if "\\" in text else "syntax_error")
+    assert clue in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("select 'one' -- größer 😀 größer 😀\n 'two';\n-- é\nselect 'é' \\gset\n", "psql_command"),
+        ("select 'one' -- größer 😀\n 'two';\nselect 'é' frm\n from;", "syntax_error"),
+    ],
+)
+def test_an_error_below_a_continued_literal_is_told_with_its_own_line(text: str, code: str) -> None:
+    error = refused(text)
+    assert (error.code, error.where.line) == (code, 4)
+
+
+def test_a_comment_of_the_other_kind_ends_a_literal_as_it_does_in_postgresql() -> None:
+    assert refused("select 'one' /* not here */\n 'two';").code == "syntax_error"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("set standard_conforming_strings = off;\nselect 1;\ninsert into t values ('a\\\\b');", 3),
+        ("SET SESSION standard_conforming_strings TO 'off'; select '\\n';", 1),
+    ],
+)
+def test_strings_whose_meaning_a_setting_would_change_are_refused(text: str, line: int) -> None:
+    error = refused(text)
+    assert (error.code, error.where.line) == ("backslash_strings", line)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "set standard_conforming_strings = on; select '\\n';",
+        "set standard_conforming_strings = off; select E'\\n', $$\\$$, 'plain' as \"\\\" -- \\\n;",
+        "set standard_conforming_strings = off; set standard_conforming_strings to default; select '\\n';",
+    ],
+)
+def test_strings_that_read_the_same_under_any_setting_are_fine(text: str) -> None:
+    assert cut(text)
 
 
 @pytest.mark.parametrize("text", ["copy t to stdout;", "copy t from '/tmp/stdin';", "select 'copy t from stdin';"])
@@ -270,6 +363,8 @@ def test_a_long_statement_is_shortened_for_a_message() -> None:
         ("alter table p detach partition c concurrently", "DETACH PARTITION CONCURRENTLY"),
         ("alter table p detach partition c finalize", None),
         ("cluster", "CLUSTER of all tables"),
+        ("discard all", "DISCARD ALL"),
+        ("discard temp", None),
         ("cluster t using i", None),
         ("create subscription s connection 'x' publication p", "CREATE SUBSCRIPTION"),
         ("alter type e add value 'x'", None),
@@ -318,6 +413,8 @@ def shape(text: str) -> list[tuple[str, int, str | None]]:
         # a new enum value can be used only once it is committed
         ("alter type e add value 'b';\nselect 1; select 'b'::e;", [("transaction", 2, None), ("transaction", 1, None)]),
         ("alter type e add value 'b';\nselect 'a'::e;", [("transaction", 2, None)]),
+        ("do $$ begin alter type e add value 'b'; end $$; select 'b'::e;", [("transaction", 1, None), ("transaction", 1, None)]),
+        ("do $$ begin execute 'alter type e add value ''b'''; end $$; select 'a'::e;", [("transaction", 2, None)]),
     ],
 )
 def test_a_file_is_cut_into_transactions_and_statements_that_stand_alone(

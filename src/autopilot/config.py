@@ -51,6 +51,8 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     lock_wait_s: NotNegative = 60.0
     #: How long a migration waits for a lock on a table before it lets everyone else through and tries again.
     lock_timeout_s: Positive = 3.0
+    #: The same for a file that only writes rows or validates: nobody's reads or writes queue behind it.
+    gentle_lock_timeout_s: Positive = 30.0
     #: How often it tries.
     lock_tries: Count = 10
     #: Wall limit for one file's statements.
@@ -80,6 +82,7 @@ class Settings:
     deleted: Deleted
     lock_wait_s: float
     lock_timeout_s: float
+    gentle_lock_timeout_s: float
     lock_tries: int
     apply_timeout_s: float
     backup_timeout_s: float
@@ -142,6 +145,7 @@ def load(
         deleted=chosen.deleted,
         lock_wait_s=chosen.lock_wait_s,
         lock_timeout_s=chosen.lock_timeout_s,
+        gentle_lock_timeout_s=chosen.gentle_lock_timeout_s,
         lock_tries=chosen.lock_tries,
         apply_timeout_s=chosen.apply_timeout_s,
         backup_timeout_s=chosen.backup_timeout_s,

@@ -25,8 +25,26 @@ SELECT to_regnamespace('automation') IS NOT NULL,
 
 def numbered() -> tuple[tuple[int, str, str], ...]:
     """Our own schema's versions: (number, name, SQL), in order."""
-    files = sorted(_SQL.glob("[0-9]*.sql"))
-    return tuple((int(f.stem[:4]), f.stem[5:], f.read_text("utf-8")) for f in files)
+    return tuple((int(f.stem[:4]), f.stem[5:], f.read_text("utf-8")) for f in _files())
+
+
+def _numbers() -> tuple[int, ...]:
+    return tuple(int(f.stem[:4]) for f in _files())
+
+
+def _files() -> list[Path]:
+    return sorted(_SQL.glob("[0-9]*.sql"))
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether nothing is left to make or upgrade. Writes nothing."""
+    _, has_versions, has_history = _row(connection, _STANDING)
+    return has_versions and has_history and frozenset(_numbers()) == _known_versions(connection)
+
+
+def admit(connection: Connection, *, admins: tuple[str, ...]) -> None:
+    """Lets service_role and the listed admins read, as far as they do not yet."""
+    connection.execute(_admission(admins).encode())
 
 
 def require_rights(connection: Connection, server: Server) -> None:
@@ -82,7 +100,7 @@ def _no_rights(server: Server, words: str) -> Refused:
 
 
 def _refuse_newer(done: frozenset[int]) -> None:
-    newest = numbered()[-1][0]
+    newest = _numbers()[-1]
     if done and max(done) > newest:
         raise Refused(
             f"The schema `automation` is at version {max(done)}; this Autopilot knows versions up to {newest}.",
@@ -101,7 +119,7 @@ def _upgrade(connection: Connection, *, has_versions: bool, has_history: bool, a
             connection.execute("INSERT INTO automation.schema_versions (version, name) VALUES (%s, %s)", (number, name))
         if not has_history:
             connection.execute((_SQL / "supabase_history.sql").read_bytes())
-        connection.execute(_admission(admins).encode())
+        admit(connection, admins=admins)
     return tuple(number for number, _, _ in todo)
 
 

@@ -29,7 +29,8 @@ def command(frame: Frame, *, out: Path | None) -> int:
     from autopilot.migrations.segments import migration
 
     settings = frame.settings()
-    migrations = tuple(migration(file) for file in listing(settings.migrations_dir).files)
+    found = listing(settings.migrations_dir, by_name=settings.duplicate_versions == "by-name")
+    migrations = tuple(migration(file) for file in found.files)
     text = bundle(migrations, schema_script=creation_script(settings.admins))
     target = Path(FILE_NAME) if out is None else out
     if str(target) == "-":

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from autopilot.cli.complaints import error_document
+from autopilot.migrations.effect import Effect
 from autopilot.migrations.lint import Finding
+from autopilot.migrations.locks import Lock
+from autopilot.migrations.statements import Statement
 from autopilot.workflows.outcome import Outcome
-from autopilot.workflows.planning import Preview
+from autopilot.workflows.preview import Preview
 
 
 def outcome_document(outcome: Outcome, *, known: tuple[str, ...]) -> dict[str, Any]:
@@ -26,11 +29,13 @@ def outcome_document(outcome: Outcome, *, known: tuple[str, ...]) -> dict[str, A
         else {
             "server_version": rehearsal.server_version, "origin": rehearsal.origin, "restored_tables": rehearsal.restored_tables,
             "restored_rows": rehearsal.restored_rows, "restore_ms": rehearsal.restore_ms, "apply_ms": rehearsal.apply_ms,
+            "locks": [lock_document(lock) for lock in rehearsal.locks],
         },
         "deploy": None
         if deploy is None
         else {"platform": deploy.platform, "status": deploy.status, "proven": deploy.proven, "notes": deploy.words},
         "findings": [finding_document(f) | {"file": f.file} for f in outcome.findings],
+        "locks": [lock_document(lock) for lock in outcome.locks],
         "error": None if outcome.error is None else error_document(outcome.error, known=known),
         "duration_ms": outcome.duration_ms,
     }  # fmt: skip
@@ -46,6 +51,14 @@ def finding_document(finding: Finding) -> dict[str, Any]:
     }
 
 
+def lock_document(lock: Lock) -> dict[str, Any]:
+    return {"relation": lock.relation, "mode": lock.mode, "keeps_waiting": lock.keeps_waiting}
+
+
+def change_document(statement: Statement, effect: Effect) -> dict[str, Any]:
+    return {"line": statement.line, "change": effect.change.kind, "why": effect.change.why}
+
+
 def plan_document(preview: Preview) -> dict[str, Any]:
     """`plan --json`."""
     return {
@@ -57,6 +70,14 @@ def plan_document(preview: Preview) -> dict[str, Any]:
                 "sha256": m.file.sha256,
                 "statements": len(m.statements),
                 "transactional": m.transactional,
+                "change": m.change,
+                "changes": [change_document(s, e) for s, e in zip(m.statements, m.effects, strict=True)],
+                "locks": [
+                    lock_document(lock) | {"line": s.line}
+                    for s, e in zip(m.statements, m.effects, strict=True)
+                    for lock in e.locks
+                ],
+                "after_deploy": m.after_deploy,
                 "findings": [finding_document(f) for f in preview.findings if f.file == m.file.file],
             }
             for m in preview.migrations

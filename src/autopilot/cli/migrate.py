@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,9 @@ from autopilot.cli.frame import Frame, emit, known_secrets, new_random, options,
 from autopilot.cli.telling import teller
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from autopilot.errors import AutopilotError
     from autopilot.workflows.outcome import Outcome
 
 
@@ -30,6 +35,10 @@ if TYPE_CHECKING:
     "--accept-edited", multiple=True, metavar="VERSION",
     help="Take an applied file that was edited since as it is now; its text is not run. May be given several times.",
 )  # fmt: skip
+@click.option(
+    "--include-waiting", is_flag=True,
+    help="Run the files marked -- autopilot:after-deploy with the rest, without waiting for a proven deploy.",
+)  # fmt: skip
 @click.option("--yes-destroy-data", is_flag=True, help="With --no-backup: run even a DROP, TRUNCATE or DELETE of whole tables.")
 @click.option(
     "--lock-wait", type=click.FloatRange(min=0), metavar="SECONDS", help="How long to wait for another run; default 60."
@@ -45,6 +54,7 @@ def command(
     triggered_by: str | None,
     allow_out_of_order: bool,
     accept_edited: tuple[str, ...],
+    include_waiting: bool,
     yes_destroy_data: bool,
     lock_wait: float | None,
 ) -> int:
@@ -56,31 +66,34 @@ def command(
 
     A file that fails in rehearsal is refused (exit 1) and the target never sees it. A file that passes there and
     fails on the target is rolled back (exit 3). With nothing pending it says so and exits 0, without a backup.
+    A file with the comment `-- autopilot:after-deploy` at its head runs once the new deploy is proven healthy.
     """
-    from dataclasses import replace
-
-    from autopilot.audit.journal import Run
-    from autopilot.clock import SystemClock
     from autopilot.errors import AutopilotError
-    from autopilot.http import request
-    from autopilot.killpoints import from_environment
-    from autopilot.workflows.logbook import Wish
-    from autopilot.workflows.outcome import Outcome
-    from autopilot.workflows.release import release
-    from autopilot.workflows.world import World
 
     run_id = secrets.token_hex(4)
     try:
         settings = frame.settings()
         settings.require_database()
     except AutopilotError as error:
-        return _show(frame, Outcome(run_id=run_id, outcome=error.outcome, error=error, summary=error.message))
+        return _refused(frame, run_id, error)
+    with _commit(commit, settings.migrations_dir) as found:
+        from dataclasses import replace
+
+        from autopilot.audit.journal import Run
+        from autopilot.clock import SystemClock
+        from autopilot.http import request
+        from autopilot.killpoints import from_environment
+        from autopilot.workflows.logbook import Wish
+        from autopilot.workflows.release import release
+        from autopilot.workflows.world import World
+
+        run = Run(run_id=run_id, commit_sha=found(), triggered_by=triggered_by or _who())
     if lock_wait is not None:
         settings = replace(settings, lock_wait_s=lock_wait)
-    run = Run(run_id=run_id, commit_sha=commit or _commit(settings.migrations_dir), triggered_by=triggered_by or _who())
     wish = Wish(
         run=run, deploy=not no_deploy, rehearsal=not no_rehearsal, backup=not no_backup, destroy_data=yes_destroy_data,
         allow_out_of_order=allow_out_of_order, accept_edited=frozenset(accept_edited),
+        include_waiting=include_waiting,
     )  # fmt: skip
     with teller() as tell:
         world = World(
@@ -95,6 +108,12 @@ def command(
     return _show(frame, outcome)
 
 
+def _refused(frame: Frame, run_id: str, error: AutopilotError) -> int:
+    from autopilot.workflows.outcome import Outcome
+
+    return _show(frame, Outcome(run_id=run_id, outcome=error.outcome, error=error, summary=error.message))
+
+
 def _show(frame: Frame, outcome: Outcome) -> int:
     if frame.as_json:
         from autopilot.cli.documents import outcome_document
@@ -107,19 +126,33 @@ def _show(frame: Frame, outcome: Outcome) -> int:
     return outcome.exit_code
 
 
-def _commit(directory: Path) -> str | None:
-    """The commit under release: the CI's word, else the repository's HEAD, else none."""
-    for name in ("GITHUB_SHA", "COMMIT_REF"):
-        if os.environ.get(name):
-            return os.environ[name]
+@contextlib.contextmanager
+def _commit(given: str | None, directory: Path) -> Iterator[Callable[[], str | None]]:
+    """What tells the commit under release: the given one, the CI's word, the repository's HEAD, else none. Git looks for it
+    while the block does something else."""
+    known = given or os.environ.get("GITHUB_SHA") or os.environ.get("COMMIT_REF")
+    if known:
+        yield lambda: known
+        return
     from autopilot.errors import AutopilotError
-    from autopilot.programs import Command, run
+    from autopilot.programs import Command, running
 
+    command = Command(argv=("git", "-C", str(directory), "rev-parse", "HEAD"))
+    with contextlib.ExitStack() as stack:
+        try:
+            git = stack.enter_context(running(command))
+        except AutopilotError:  # no git here: a release without a commit is still a release
+            yield lambda: None
+            return
+        yield lambda: _head(git)
+
+
+def _head(git: subprocess.Popen[bytes]) -> str | None:
     try:
-        found = run(Command(argv=("git", "-C", str(directory), "rev-parse", "HEAD"), timeout_s=10))
-    except AutopilotError:  # no git here: a release without a commit is still a release
+        out, _ = git.communicate(timeout=10)
+    except subprocess.TimeoutExpired:  # a repository on a disk that hangs
         return None
-    return found.stdout.decode().strip() if found.ok else None
+    return out.decode().strip() if git.returncode == 0 else None
 
 
 def _who() -> str:

@@ -10,7 +10,8 @@ from autopilot.cli.frame import Frame, emit, options, say
 from autopilot.cli.world import quiet_world
 
 if TYPE_CHECKING:
-    from autopilot.workflows.planning import Preview
+    from autopilot.migrations.segments import Migration
+    from autopilot.workflows.preview import Preview
 
 
 @click.command("plan")
@@ -22,7 +23,7 @@ def command(frame: Frame, *, allow_out_of_order: bool, accept_edited: tuple[str,
 
     Writes nothing; a role that may only read is enough. Exits 1 when `migrate` would refuse.
     """
-    from autopilot.workflows.planning import preview
+    from autopilot.workflows.preview import preview
 
     found = preview(quiet_world(frame), allow_out_of_order=allow_out_of_order, accept_edited=frozenset(accept_edited))
     if frame.as_json:
@@ -50,12 +51,39 @@ def described(found: Preview, *, verbose: bool) -> str:
 def _pending(found: Preview, *, verbose: bool) -> list[str]:
     if not found.migrations:
         return ["Nothing is pending."]
+    before = [m for m in found.migrations if not m.after_deploy]
     how = "at once, in one transaction" if found.apart is None else f"one by one: {found.apart}"
-    lines = [f"{len(found.migrations)} pending" + (f", to be committed {how}" if len(found.migrations) > 1 else "") + ":"]
+    lines = [f"{len(found.migrations)} pending" + (f", to be committed {how}" if len(before) > 1 else "") + ":"]
     for migration in found.migrations:
-        count = len(migration.statements)
-        kind = "" if migration.transactional else ", not in one transaction"
-        lines.append(f"  {migration.file.file}  ({count} statement{'' if count == 1 else 's'}{kind})")
+        lines.append(f"  {migration.file.file}  ({', '.join(_about(migration))})")
+        lines += _meaning(migration, verbose=verbose)
         shown = [f for f in found.findings if f.file == migration.file.file and (verbose or f.severity != "info")]
         lines += [f"    line {f.line}: {f.severity}: {f.message} [{f.rule}]" for f in shown]
     return lines
+
+
+def _about(migration: Migration) -> list[str]:
+    """A pending file in a few words."""
+    count = len(migration.statements)
+    if not count:
+        return ["no statement: only recorded"]
+    words = [f"{count} statement{'' if count == 1 else 's'}", str(migration.change)]
+    if not migration.transactional:
+        words.append("not in one transaction")
+    return [*words, "waits for a proven deploy"] if migration.after_deploy else words
+
+
+def _meaning(migration: Migration, *, verbose: bool) -> list[str]:
+    """What a person should know of its statements: what cannot simply be gone back on, and who has to wait."""
+    from autopilot.migrations.locks import is_gentle
+
+    lines = []
+    for statement, effect in zip(migration.statements, migration.effects, strict=True):
+        if verbose or effect.change.kind in {"contract", "irreversible"}:
+            lines.append(f"    line {statement.line}: {effect.change.kind}: {effect.change.why}")
+        lines += [
+            f"    line {statement.line}: locks {lock.relation} ({lock.mode}): {lock.keeps_waiting} wait"
+            for lock in effect.locks
+            if verbose or not is_gentle(lock.mode)
+        ]
+    return lines if verbose or len(lines) <= 12 else [*lines[:12], f"    … and {len(lines) - 12} more (--verbose)"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from autopilot import __version__
 from autopilot.errors import Refused, Where
+from autopilot.migrations.effect import conditional, effects
 from autopilot.migrations.segments import EMPTY, Migration, Segment
 
 FILE_NAME = "ALL_IN_ONE__paste.sql"
@@ -17,10 +19,16 @@ def bundle(migrations: tuple[Migration, ...], *, schema_script: str) -> str:
 
     Raises Refused (`cannot_bundle`) for what an SQL editor cannot run: COPY rows and savepoints.
     """
+    migrations = tuple(_weighed(m) for m in migrations)
     parts = [_head(migrations), "BEGIN;\n", schema_script, "COMMIT;\n"]
     for before, migration in zip((None, *migrations), migrations, strict=False):
         parts += _migration(migration, before)
     return "\n".join(parts)
+
+
+def _weighed(migration: Migration) -> Migration:
+    """With what each statement means. Where it will be pasted is not known: what may be there already counts as there."""
+    return replace(migration, effects=effects(migration.statements, there=conditional(migration.statements)))
 
 
 def left_out(migrations: tuple[Migration, ...]) -> tuple[str, ...]:
@@ -165,9 +173,11 @@ def _ledger(migration: Migration) -> str:
         ]
     )
     statements = ", ".join(_literal(s.text) for s in migration.statements)
+    changes = ", ".join(_literal(change) for change in migration.changes)
     return (
         "INSERT INTO automation.applied_migrations (version, name, file, sha256, normalized_sha256, statements, segments,"
-        f" started_at, duration_ms, run_id, origin, triggered_by, tool_version) VALUES ({values});\n"
+        " started_at, duration_ms, run_id, origin, triggered_by, tool_version, change, changes)"
+        f" VALUES ({values}, {_literal(str(migration.change))}, ARRAY[{changes}]::text[]);\n"
         "INSERT INTO supabase_migrations.schema_migrations (version, name, statements)"
         f" VALUES ({_literal(file.version)}, {_literal(file.name)}, ARRAY[{statements}]::text[]);"
     )

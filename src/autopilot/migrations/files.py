@@ -112,51 +112,61 @@ def _why_ignored(entry: os.DirEntry[str], *, is_first: bool) -> str | None:
 
 
 def _read(entry: os.DirEntry[str]) -> MigrationFile:
-    match = _NAME.match(entry.name)
-    if match is None:  # pragma: no cover - _why_ignored saw to it
-        raise AssertionError(entry.name)
-    raw = _bytes(Path(entry.path))
+    version, name = _parts(entry.name)
+    raw = _bytes(entry)
     text = _text(raw, entry.name)
+    sha256 = hashlib.sha256(raw).hexdigest()
+    as_it_lies = not raw.startswith(codecs.BOM_UTF8) and b"\r" not in raw
     return MigrationFile(
-        version=match[1],
-        name=match[2],
+        version=version,
+        name=name,
         file=entry.name,
         text=text,
-        sha256=hashlib.sha256(raw).hexdigest(),
-        normalized_sha256=hashlib.sha256(text.encode("utf-8")).hexdigest(),
+        sha256=sha256,
+        normalized_sha256=sha256 if as_it_lies else hashlib.sha256(text.encode("utf-8")).hexdigest(),
     )
 
 
-def _bytes(path: Path) -> bytes:
-    where = Where(file=path.name)
+def _parts(file: str) -> tuple[str, str]:
+    match = _NAME.match(file)
+    if match is None:  # pragma: no cover - _why_ignored saw to it
+        raise AssertionError(file)
+    return match[1], match[2]
+
+
+def _bytes(entry: os.DirEntry[str]) -> bytes:
+    where = Where(file=entry.name)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as cause:
-        if path.is_symlink():
+        if entry.is_symlink():
             raise Refused(
-                f"{path.name} is a symbolic link.",
+                f"{entry.name} is a symbolic link.",
                 code="symlink",
                 hint="Put the file itself there: a link may point at something else tomorrow.",
                 where=where,
             ) from cause
         raise Refused(
-            f"{path.name} cannot be read: {cause.strerror}.",
+            f"{entry.name} cannot be read: {cause.strerror}.",
             code="unreadable_file",
             hint="Check its permissions.",
             where=where,
         ) from cause
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise Refused(f"{path.name} is not a regular file.", code="not_a_file", hint="Remove it.", where=where)
-        if status.st_size > LARGEST_BYTES:
-            raise Refused(
-                f"{path.name} has {status.st_size} bytes; at most {LARGEST_BYTES} are read.",
-                code="file_too_large",
-                hint="Split it, or load bulk data by other means.",
-                where=where,
-            )
-        return stream.read()
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        _refuse_unfit(os.fstat(descriptor), where)
+        return stream.readall()
+
+
+def _refuse_unfit(status: os.stat_result, where: Where) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise Refused(f"{where.file} is not a regular file.", code="not_a_file", hint="Remove it.", where=where)
+    if status.st_size > LARGEST_BYTES:
+        raise Refused(
+            f"{where.file} has {status.st_size} bytes; at most {LARGEST_BYTES} are read.",
+            code="file_too_large",
+            hint="Split it, or load bulk data by other means.",
+            where=where,
+        )
 
 
 def _text(raw: bytes, file: str) -> str:
@@ -176,13 +186,14 @@ def _text(raw: bytes, file: str) -> str:
             where=Where(file=file, line=raw.count(b"\n", 0, nul) + 1),
         )
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as cause:
+        start = cause.start + (len(codecs.BOM_UTF8) if raw.startswith(codecs.BOM_UTF8) else 0)
         raise Refused(
-            f"{file} is not UTF-8: byte 0x{raw[cause.start]:02x} at offset {cause.start}.",
+            f"{file} is not UTF-8: byte 0x{raw[start]:02x} at offset {start}.",
             code="not_utf8",
             hint="Save it as UTF-8.",
-            where=Where(file=file, line=raw.count(b"\n", 0, cause.start) + 1),
+            where=Where(file=file, line=raw.count(b"\n", 0, start) + 1),
         ) from cause
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

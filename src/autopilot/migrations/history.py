@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from autopilot.migrations.files import MigrationFile
 from autopilot.postgres.queries import named
@@ -19,9 +18,6 @@ class LedgerRow:
     file: str
     sha256: str
     normalized_sha256: str
-    run_id: str
-    origin: str
-    finished_at: datetime
     statements: int
 
 
@@ -58,7 +54,7 @@ def _ledger(connection: Connection) -> dict[str, LedgerRow]:
     return {
         row[0]: LedgerRow(
             version=row[0], name=row[1], file=row[2], sha256=row[3], normalized_sha256=row[4],
-            run_id=row[5], origin=row[6], statements=row[8], finished_at=row[7],
+            statements=row[5],
         )
         for row in rows
     }  # fmt: skip

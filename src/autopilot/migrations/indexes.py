@@ -7,6 +7,8 @@ from typing import Any
 
 from psycopg import sql
 
+from autopilot.migrations import grammar
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -39,9 +41,7 @@ def table(text: str) -> str:
 
 def detachment(text: str) -> Detachment | None:
     """Of ALTER TABLE … DETACH PARTITION …; None for another ALTER TABLE."""
-    import postgast
-
-    node = postgast.parse(text).stmts[0].stmt.alter_table_stmt
+    node = grammar.parse(text)[0].stmt.alter_table_stmt
     for command in node.cmds:
         what = getattr(command.alter_table_cmd, "def")
         if what.WhichOneof("node") == "partition_cmd":
@@ -50,9 +50,7 @@ def detachment(text: str) -> Detachment | None:
 
 
 def _index(text: str) -> Any:
-    import postgast
-
-    return postgast.parse(text).stmts[0].stmt.index_stmt
+    return grammar.parse(text)[0].stmt.index_stmt
 
 
 def _definition(node: Any) -> str:

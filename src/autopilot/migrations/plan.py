@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from autopilot.errors import Refused
 from autopilot.migrations.files import MigrationFile
+from autopilot.migrations.head import waits
 from autopilot.migrations.history import History, LedgerRow
-from autopilot.migrations.statements import shortened, statements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +149,8 @@ def _edited_refusal(file: MigrationFile, recorded: tuple[str, ...] | None) -> Re
 
 def changed_statements(recorded: tuple[str, ...], file: MigrationFile) -> str | None:
     """The statements that differ, applied ones with -, the file's with +; None where only comments do."""
+    from autopilot.migrations.statements import shortened, statements
+
     try:
         now = tuple(s.text for s in statements(file.text, file=file.file))
     except Refused as cause:
@@ -180,10 +182,11 @@ def _unknown(version: str) -> Refusal:
 
 
 def _out_of_order(files: tuple[MigrationFile, ...], pending: tuple[MigrationFile, ...], history: History) -> list[Refusal]:
-    """supabase/cli refuses a pending file that sorts before one already applied; so do we, but for one already begun."""
+    """supabase/cli refuses a pending file that sorts before one already applied; so do we, but for one already begun
+    and one that waits for a deploy."""
     place = {f.version: i for i, f in enumerate(files)}
     newest = max((place[v] for v in history.applied if v in place), default=-1)
-    late = [f for f in pending if place[f.version] < newest and f.version not in history.begun]
+    late = [f for f in pending if place[f.version] < newest and f.version not in history.begun and not waits(f.text)]
     return [
         Refusal(
             code="out_of_order",

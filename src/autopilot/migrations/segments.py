@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 
 from autopilot.errors import Refused, Where
+from autopilot.migrations.change import worst
 from autopilot.migrations.copy_rows import lifted
+from autopilot.migrations.directives import directives
+from autopilot.migrations.effect import Effect
 from autopilot.migrations.files import MigrationFile
 from autopilot.migrations.statements import Statement, statements
 
@@ -36,6 +40,9 @@ class Segment:
         return hashlib.sha256(whole.encode("utf-8")).hexdigest()
 
 
+#: A label that a DO block adds to an enum, perhaps in a string that it EXECUTEs.
+_ADDS_VALUE = re.compile(r"(?i)\badd\s+value\s+(?:if\s+not\s+exists\s+)?'+([^']+)'")
+
 #: What an empty file runs, and what is left of a stand-alone statement once it is done.
 EMPTY = Segment(kind="transaction", statements=(), begin=None, text="", start=0)
 
@@ -51,6 +58,25 @@ class Migration:
     segments: tuple[Segment, ...]
     #: Positions of statements that stand alone because running them showed that they commit.
     alone: frozenset[int] = frozenset()
+    #: What the file asks of Autopilot (`directives.DIRECTIVES`).
+    asks: frozenset[str] = frozenset()
+    #: One a statement, as seen within its push; empty where nobody has looked.
+    effects: tuple[Effect, ...] = ()
+
+    @property
+    def after_deploy(self) -> bool:
+        """Whether it waits until the new deploy is proven."""
+        return "after-deploy" in self.asks
+
+    @property
+    def change(self) -> str | None:
+        """The class of the whole file, that of its worst statement; None where nobody has looked."""
+        return worst(self.changes) if self.effects or not self.statements else None
+
+    @property
+    def changes(self) -> list[str]:
+        """The class of each statement."""
+        return [effect.change.kind for effect in self.effects]
 
     @property
     def version(self) -> str:
@@ -69,7 +95,12 @@ def migration(file: MigrationFile, *, alone: frozenset[int] = frozenset()) -> Mi
     found = statements(file.text, file=file.file)
     sql, _ = lifted(file.text, file=file.file)
     return Migration(
-        file=file, sql=sql, statements=found, segments=segments(found, text=sql, file=file.file, alone=alone), alone=alone
+        file=file,
+        sql=sql,
+        statements=found,
+        segments=segments(found, text=sql, file=file.file, alone=alone),
+        alone=alone,
+        asks=directives(sql, found, file=file.file),
     )
 
 
@@ -123,6 +154,8 @@ class _Knife:
         self.gathered.append(statement)
         if statement.enum_label is not None:
             self.labels.append(statement.enum_label)
+        elif statement.kind == "do_stmt":
+            self.labels += _ADDS_VALUE.findall(statement.text)
 
     def close(self) -> None:
         """Ends the transaction that is being gathered, if there is one."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autopilot.errors import Refused, Where
-from autopilot.migrations import grammar
+from autopilot.migrations import grammar, locks, relations
 from autopilot.migrations.blanks import first_word
-from autopilot.migrations.copy_rows import lifted
+from autopilot.migrations.change import ADDS, Change, change
+from autopilot.migrations.copy_rows import lifted, reads_stdin
+from autopilot.migrations.locks import Lock
 from autopilot.migrations.loss import destroys
 
+#: PostgreSQL's own; Python knows more, and to PostgreSQL those are letters.
+_BLANKS = " \t\n\r\f\v"
 #: A statement is shown up to this many characters.
 _SHOWN = 400
 
@@ -40,6 +45,14 @@ class Statement:
     enum_label: str | None = None
     #: Whether it changes a setting for the rest of the session.
     sets_session: bool = False
+    #: What it means for the code that runs now, seen by itself.
+    change: Change = ADDS
+    locks: tuple[Lock, ...] = ()
+    #: Keys (`relations.key`) of what it changes and of what it makes.
+    touches: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ()
+    #: Whether it makes that only where there is none of that name yet.
+    only_if_absent: bool = False
 
     def shown(self) -> str:
         return shortened(self.text)
@@ -54,7 +67,7 @@ def shortened(text: str) -> str:
 def statements(text: str, *, file: str) -> tuple[Statement, ...]:
     """The statements of `text`, in order; comments and blanks alone are none.
 
-    Raises Refused (`psql_command`, `syntax_error`, `copy_without_end`) with file and line.
+    Raises Refused (`psql_command`, `syntax_error`, `copy_without_end`, `backslash_strings`) with file and line.
     """
 
     sql, rows = lifted(text, file=file)
@@ -63,8 +76,27 @@ def statements(text: str, *, file: str) -> tuple[Statement, ...]:
     for node, start, end in _cut(sql, file):
         line += sql.count("\n", counted, start)
         counted = start
-        found.append(_statement(node, sql[start:end].rstrip(), line, start, min(end + 1, len(sql)), rows))
+        found.append(_statement(node, sql[start:end].rstrip(_BLANKS), line, start, min(end + 1, len(sql)), rows))
+    _refuse_backslashes(found, file)
     return tuple(found)
+
+
+_BACKSLASH_ESCAPES = re.compile(r"(?i)standard_conforming_strings\s*(?:=|\bto\b)\s*'?(?:off|of|f\w*|no?|0)\b")
+
+
+def _refuse_backslashes(found: Sequence[Statement], file: str) -> None:
+    """A transaction is one message, and PostgreSQL reads all its strings under the setting of the moment it arrives."""
+    off = False
+    for statement in found:
+        if statement.kind == "variable_set_stmt" and "standard_conforming_strings" in statement.text.lower():
+            off = _BACKSLASH_ESCAPES.search(statement.text) is not None
+        elif off and "\\" in statement.text and grammar.has_plain_backslash(statement.text):
+            raise Refused(
+                f"{file}:{statement.line}: with standard_conforming_strings off, a backslash in a plain string is an escape.",
+                code="backslash_strings",
+                hint="Write such strings as E'…', and remove the SET.",
+                where=Where(file=file, line=statement.line, statement=statement.shown()),
+            )
 
 
 def _cut(sql: str, file: str) -> Iterator[tuple[Any, int, int]]:
@@ -110,14 +142,20 @@ def _statement(node: Any, text: str, line: int, start: int, end: int, rows: Mapp
         alone_because=_alone_because(kind, inner),
         control=_control(inner) if kind == "transaction_stmt" else None,
         destroys=destroys(kind, inner),
+        change=change(kind, inner, text=text),
+        locks=locks.locks(kind, inner),
+        touches=relations.touched(kind, inner),
+        makes=relations.made(kind, inner),
+        only_if_absent=relations.only_if_absent(kind, inner),
         sets_session=kind == "variable_set_stmt" and not inner.is_local,
         enum_label=inner.new_val if kind == "alter_enum_stmt" and not inner.old_val else None,
-        copy_rows=rows.get(end, "") if _reads_stdin(kind, inner) else None,
+        copy_rows=rows.get(end, "") if reads_stdin(node) else None,
     )
 
 
 _ALWAYS_ALONE = {
     "vacuum_stmt": "VACUUM",
+    "discard_stmt": "DISCARD ALL",
     "createdb_stmt": "CREATE DATABASE",
     "dropdb_stmt": "DROP DATABASE",
     "create_table_space_stmt": "CREATE TABLESPACE",
@@ -130,8 +168,8 @@ _ALWAYS_ALONE = {
 
 def _alone_because(kind: str, node: Any) -> str | None:  # noqa: PLR0911 - a table of the grammar, one row a return
     """PreventInTransactionBlock() callers of PostgreSQL 18, by node."""
-    if kind == "vacuum_stmt" and not node.is_vacuumcmd:
-        return None  # ANALYZE
+    if _is_but_a_namesake(kind, node):
+        return None
     if kind in _ALWAYS_ALONE:
         return _ALWAYS_ALONE[kind]
     if kind == "index_stmt" and node.concurrent:
@@ -149,6 +187,15 @@ def _alone_because(kind: str, node: Any) -> str | None:  # noqa: PLR0911 - a tab
     if kind == "alter_subscription_stmt" and _refreshes(node):
         return "ALTER SUBSCRIPTION … REFRESH"
     return None
+
+
+def _is_but_a_namesake(kind: str, node: Any) -> bool:
+    """ANALYZE has VACUUM's node, and DISCARD PLANS that of DISCARD ALL."""
+    import postgast
+
+    return (kind == "vacuum_stmt" and not node.is_vacuumcmd) or (
+        kind == "discard_stmt" and node.target != postgast.pg_query_pb2.DISCARD_ALL
+    )
 
 
 def _refreshes(node: Any) -> bool:
@@ -185,10 +232,6 @@ def _control(node: Any) -> str:
     return f"{name} AND CHAIN" if node.chain else name
 
 
-def _reads_stdin(kind: str, node: Any) -> bool:
-    return kind == "copy_stmt" and bool(node.is_from) and not node.filename and not node.is_program
-
-
 def _unparsed(text: str, file: str, position: int, words: str) -> Refused:
     position = min(position, len(text))
     line = text.count("\n", 0, position) + 1
@@ -197,12 +240,35 @@ def _unparsed(text: str, file: str, position: int, words: str) -> Refused:
         return Refused(
             f"{file}:{line}: {content.strip()[:80]!r} is a command of psql, not SQL.",
             code="psql_command",
-            hint="Remove it: a migration is sent to the server as it is and never run through psql.",
+            hint=_psql_hint(text, position),
             where=Where(file=file, line=line, statement=shortened(content)),
         )
     return Refused(
         f"{file}:{line}: {words}.",
         code="syntax_error",
-        hint="Mend the statement; the line is where PostgreSQL's grammar stopped understanding.",
+        hint=_PSQL_VARIABLE if _VARIABLE.match(text, position) else _GRAMMAR,
         where=Where(file=file, line=line, statement=shortened(content)),
     )
+
+
+_VARIABLE = re.compile(r""":['"{]?\w""")
+_PSQL_VARIABLE = "Write the value itself: `:name` is a variable of psql, and a migration is never run through psql."
+_GRAMMAR = "Mend the statement; the line is where PostgreSQL's grammar stopped understanding."
+_PSQL = "Remove it: a migration is sent to the server as it is and never run through psql."
+_PSQL_HINTS = {
+    "restrict": "Remove the line, and \\unrestrict at the end: newer pg_dumps write both for psql alone.",
+    "unrestrict": "Remove the line, and \\restrict at the head: newer pg_dumps write both for psql alone.",
+    ".": "Remove the line: it ends the rows of a COPY … FROM stdin, and none is open here.",
+    "copy": "Write COPY … FROM stdin; with the rows below it and a line with \\. alone, or write INSERT.",
+    "i": "Put that file's text here, or make it a migration of its own.",
+    "gexec": "Write a DO block that runs each text with EXECUTE.",
+    "gset": "Write a DO block with a variable.",
+    "c": "Remove it: every migration runs in the database that Autopilot is given.",
+} | dict.fromkeys(("if", "elif", "else", "endif"), "Write a DO block with IF … THEN.")
+_SAME = {"ir": "i", "include": "i", "include_relative": "i", "connect": "c"}
+
+
+def _psql_hint(text: str, position: int) -> str:
+    found = re.match(r"\.|\w+", text[position + 1 : position + 40])
+    name = found[0] if found is not None else ""
+    return _PSQL_HINTS.get(_SAME.get(name, name), _PSQL)

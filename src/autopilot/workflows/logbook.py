@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from autopilot.audit.journal import Run
-from autopilot.backups.dump import Backup
-from autopilot.migrations.lint import Finding
-from autopilot.workflows.outcome import Deployed, Rehearsed
+
+if TYPE_CHECKING:
+    from autopilot.backups.dump import Backup
+    from autopilot.migrations.lint import Finding
+    from autopilot.migrations.locks import Lock
+    from autopilot.workflows.outcome import Deployed, Rehearsed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,8 @@ class Wish:
     destroy_data: bool = False
     allow_out_of_order: bool = False
     accept_edited: frozenset[str] = frozenset()
+    #: Files that wait for a proven deploy run before it, as the rest.
+    include_waiting: bool = False
 
 
 @dataclass(slots=True)
@@ -31,10 +37,14 @@ class Logbook:
     begun_s: float
     applied: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+    #: Versions that wait until the new deploy is proven.
+    waiting: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     backup: Backup | None = None
     rehearsal: Rehearsed | None = None
     deploy: Deployed | None = None
+    #: The locks that its files take on what was there before, as far as they are known.
+    locks: tuple[Lock, ...] = ()
     findings: tuple[Finding, ...] = ()
     migration_log_id: int | None = None
     #: Whether this run has a row of its own in the audit trail.

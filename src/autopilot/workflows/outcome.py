@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from autopilot.backups.dump import Backup
+from autopilot.clock import elapsed_ms
 from autopilot.errors import AutopilotError
-from autopilot.migrations.lint import Finding
+
+if TYPE_CHECKING:
+    from autopilot.backups.dump import Backup
+    from autopilot.migrations.lint import Finding
+    from autopilot.migrations.locks import Lock
+    from autopilot.workflows.logbook import Logbook, Wish
+    from autopilot.workflows.world import World
 
 EXIT_CODES = {"released": 0, "nothing_to_do": 0, "refused": 1, "rolled_back": 3, "stranded": 4, "locked": 75}
 
@@ -17,6 +23,8 @@ class Rehearsed:
     """What the flight on the restored backup showed."""
 
     server_version: str
+    #: The strongest lock on each relation that was there before, as the scratch server's lock table showed them.
+    locks: tuple[Lock, ...]
     #: Where the scratch server's programs come from: "debian", "embedded", …
     origin: str
     restored_tables: int
@@ -45,6 +53,7 @@ class Outcome:
     rehearsal: Rehearsed | None = None
     deploy: Deployed | None = None
     findings: tuple[Finding, ...] = ()
+    locks: tuple[Lock, ...] = ()
     error: AutopilotError | None = None
     duration_ms: int = 0
     summary: str = ""
@@ -53,3 +62,21 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         return EXIT_CODES[self.outcome] if self.error is None else self.error.exit_code
+
+
+def outcome_of(world: World, wish: Wish, book: Logbook, outcome: str, *, summary: str, error: AutopilotError | None) -> Outcome:
+    """What the book has come to."""
+    return Outcome(
+        run_id=wish.run.run_id,
+        outcome=outcome,
+        applied=book.applied,
+        pending=(*book.pending, *book.waiting),
+        backup=book.backup,
+        rehearsal=book.rehearsal,
+        deploy=book.deploy,
+        findings=book.findings,
+        locks=book.locks,
+        error=error,
+        duration_ms=elapsed_ms(world.clock, book.begun_s),
+        summary=summary,
+    )

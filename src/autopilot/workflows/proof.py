@@ -59,6 +59,14 @@ def trigger(world: World, step: Step, connection: Connection, run: Run, *, migra
     return deployment_id
 
 
+def answers_already(world: World, connection: Connection, run: Run) -> Deployed | None:
+    """The deploy of this very commit, when it answers healthily without having been asked for; one look."""
+    seen = _judged(world, connection, run, expects_commit=True)
+    if seen.state != "proven":
+        return None
+    return Deployed(platform=_platform(world), status="success", proven=True, words=_words(seen, run))
+
+
 def prove(world: World, step: Step, connection: Connection, run: Run, *, deployment_id: int | None) -> Deployed | None:
     """Looks until the deploy is proven or AUTOPILOT_VERIFY_S is over, and writes what was seen.
 
@@ -94,13 +102,7 @@ def _look_until_proven(world: World, step: Step, connection: Connection, run: Ru
     begun_s = world.clock.monotonic_s()
     good, last_state = 0, ""
     while True:
-        seen = judge(
-            verdict(looks.look(
-                site_url=settings.site_url, health_url=settings.health_url, request=world.request,
-                database=lambda: looks.ask_database(connection),
-            )),
-            expected=run.commit_sha if expects_commit else None,
-        )  # fmt: skip
+        seen = _judged(world, connection, run, expects_commit=expects_commit)
         good = good + 1 if seen.state == last_state else 1
         last_state = seen.state
         enough = {"proven": PROVEN_AFTER, "unnamed": UNNAMED_AFTER}.get(seen.state)
@@ -109,6 +111,15 @@ def _look_until_proven(world: World, step: Step, connection: Connection, run: Ru
             return seen
         step.progress(int(waited_s), int(settings.verify_s), "s")
         world.clock.sleep(_POLL_S)
+
+
+def _judged(world: World, connection: Connection, run: Run, *, expects_commit: bool) -> Seen:
+    """One look at site, API and database."""
+    found = looks.look(
+        site_url=world.settings.site_url, health_url=world.settings.health_url, request=world.request,
+        database=lambda: looks.ask_database(connection),
+    )  # fmt: skip
+    return judge(verdict(found), expected=run.commit_sha if expects_commit else None)
 
 
 def judge(found: Verdict, *, expected: str | None) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from dataclasses import replace
 
@@ -12,7 +13,10 @@ from autopilot.clock import elapsed_ms
 from autopilot.errors import AutopilotError, Refused
 from autopilot.events import Step
 from autopilot.migrations import apply as applying
+from autopilot.migrations.catalog import held
+from autopilot.migrations.locks import Lock, strongest
 from autopilot.migrations.segments import Migration
+from autopilot.migrations.unit import lock_room
 from autopilot.migrations.wire import Limits, Stamp
 from autopilot.postgres import embedded
 from autopilot.postgres.clients import Installation
@@ -26,10 +30,10 @@ _SUPERUSER = "autopilot_scratch"
 
 
 def rehearse(
-    world: World, step: Step, *, backup: Backup, migrations: tuple[Migration, ...], roles: tuple[Role, ...],
+    world: World, step: Step, *, backup: Backup, batches: tuple[tuple[Migration, ...], ...], roles: tuple[Role, ...],
     server: Server, scratch: Installation, stamp: Stamp,
 ) -> Rehearsed:  # fmt: skip
-    """Applies `migrations` to a scratch server that holds the restored backup.
+    """Applies `batches`, each as production would get it, to a scratch server that holds the restored backup.
 
     Raises Refused: `refused_in_rehearsal` when a migration fails there, and for a rehearsal that cannot be made.
     """
@@ -39,24 +43,27 @@ def rehearse(
             restore.prepare(connection, roles, owner=server.role, password=password, database=_DATABASE)
         begun_s = world.clock.monotonic_s()
         restore.restore(backup.path, copy.url(_DATABASE), client=scratch, jobs=2, timeout_s=world.settings.backup_timeout_s)
-        _compare(copy.url(_DATABASE), backup)
+        _compare(copy.url(_DATABASE), backup, timeout_s=world.settings.backup_timeout_s)
         restore_ms = elapsed_ms(world.clock, begun_s)
-        step.progress(0, len(migrations), "files")
+        step.progress(0, sum(map(len, batches)), "files")
         begun_s = world.clock.monotonic_s()
-        _fly(world, step, copy.url(_DATABASE, user=server.role, password=password), migrations, stamp)
+        flown = [
+            _fly(world, step, copy.url(_DATABASE, user=server.role, password=password), batch, server, stamp) for batch in batches
+        ]
         return Rehearsed(
             server_version=scratch.version,
             origin=scratch.origin,
             restored_tables=len(backup.manifest.rows),
             restored_rows=sum(backup.manifest.rows.values()),
             restore_ms=restore_ms,
+            locks=strongest(lock for locks in flown for lock in locks),
             apply_ms=elapsed_ms(world.clock, begun_s),
         )
 
 
-def _compare(url: Secret, backup: Backup) -> None:
+def _compare(url: Secret, backup: Backup, *, timeout_s: float) -> None:
     with session(url, application_name=READER_NAME) as connection:
-        different = restore.differences(backup.manifest.rows, dump.count_rows(connection))
+        different = restore.differences(backup.manifest.rows, dump.count_rows(connection, timeout_s=timeout_s))
     if different:
         raise Refused(
             f"The backup does not restore to what was dumped: {'; '.join(different[:3])}.",
@@ -65,7 +72,11 @@ def _compare(url: Secret, backup: Backup) -> None:
         )
 
 
-def _fly(world: World, step: Step, url: Secret, migrations: tuple[Migration, ...], stamp: Stamp) -> None:
+def _fly(
+    world: World, step: Step, url: Secret, migrations: tuple[Migration, ...], server: Server, stamp: Stamp
+) -> tuple[Lock, ...]:
+    """Returns the locks that were held on what was there before, just before each COMMIT; and by its text for what had none."""
+    seen: list[Lock] = []
     with (
         session(url, application_name="autopilot-rehearsal") as connection,
         session(url, application_name="autopilot-rehearsal") as ledger,
@@ -80,12 +91,16 @@ def _fly(world: World, step: Step, url: Secret, migrations: tuple[Migration, ...
             chance=world.chance,
             settle=lambda _xid: "unknown",
             transaction=world.settings.transaction,
+            lock_room=lock_room(server.lock_table),
             progress=lambda done, total: step.progress(done, total, "files"),
+            reached=lambda point: seen.extend(held(ledger, connection.info.backend_pid)) if point == "A6" else None,
         )
         try:
             applying.apply(migrations, target, replace(stamp, triggered_by="rehearsal"))
         except AutopilotError as cause:
             raise refused(cause) from cause
+    alone = (e.locks for m in migrations for s, e in zip(m.statements, m.effects, strict=False) if s.alone_because)
+    return strongest((*seen, *itertools.chain.from_iterable(alone)))
 
 
 def refused(cause: AutopilotError) -> Refused:

@@ -73,7 +73,7 @@ def _facts(world: World, connection: Connection, found: LastMigration | None) ->
         backup_file=None if found is None else found.backup_file,
         backup_good=good,
         rows_then=entry.manifest.rows if good and entry is not None and entry.manifest is not None else None,
-        rows_now=dump.count_rows(connection) if good else None,
+        rows_now=dump.count_rows(connection, timeout_s=world.settings.backup_timeout_s) if good else None,
     )
 
 

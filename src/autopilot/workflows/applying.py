@@ -1,0 +1,99 @@
+"""Applies cut migrations to the target: log row → files, each with its ledger row → log row."""
+
+from __future__ import annotations
+
+import contextlib
+
+import psycopg
+
+from autopilot.audit import journal
+from autopilot.audit.journal import Run
+from autopilot.clock import elapsed_ms
+from autopilot.errors import AutopilotError, Refused
+from autopilot.events import Noted, told
+from autopilot.migrations import apply as applying
+from autopilot.migrations.segments import Migration
+from autopilot.migrations.unit import lock_room
+from autopilot.migrations.wire import Limits, Stamp
+from autopilot.postgres import lock
+from autopilot.postgres.blockers import blockers, end_backend
+from autopilot.postgres.session import READER_NAME, RUN_PREFIX, Connection, Server, connect, session
+from autopilot.workflows import cutting, planning
+from autopilot.workflows.logbook import Logbook, Wish
+from autopilot.workflows.world import World
+
+
+def apply_and_record(
+    world: World, wish: Wish, book: Logbook, migrations: tuple[Migration, ...], server: Server, *,
+    connection: Connection, holder: Connection, after_deploy: bool = False,
+) -> None:  # fmt: skip
+    """Applies `migrations`, which are `book.pending`, and moves them to `book.applied`.
+
+    Raises Refused (`lock_lost`), RolledBack and Stranded.
+    """
+    apart = cutting.apart(world, migrations, server)
+    files = tuple(m.file.file for m in migrations)
+    count = f"{len(files)} migration" + ("" if len(files) == 1 else "s")
+    with told(world.tell, world.clock, "apply", f"Applying {count} to {world.settings.environment_name}") as step:
+        if not lock.is_held(holder):
+            raise Refused("The lock was lost before anything was applied.", code="lock_lost", hint="Run again.", retryable=True)
+        book.migration_log_id = journal.migration_begun(
+            connection, wish.run, versions=book.pending, notes=f"applying {planning.listed(files)}",
+            backup_file=None if book.backup is None else book.backup.manifest.file, after_deploy=after_deploy,
+        )  # fmt: skip
+        begun_s = world.clock.monotonic_s()
+        with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as working:
+            target = applying.Target(
+                connection=working, ledger=connection, limits=_limits(world, server), clock=world.clock, chance=world.chance,
+                settle=lambda xid: _what_became_of(world, xid), transaction=world.settings.transaction, reached=world.reached,
+                blockers=lambda pid: blockers(holder, pid), end_backend=lambda pid: end_backend(holder, pid),
+                tell=lambda sentence: world.tell(Noted(text=sentence)), lock_room=lock_room(server.lock_table),
+                progress=lambda done, total: step.progress(done, total, "files"),
+            )  # fmt: skip
+            done = applying.apply(migrations, target, stamp(wish.run))
+        book.applied, book.pending = (*book.applied, *(a.version for a in done)), ()
+        how = _how(migrations, apart)
+        journal.migration_ended(
+            connection, book.migration_log_id, status="success", duration_ms=elapsed_ms(world.clock, begun_s),
+            notes=f"{planning.listed(files)} applied, {how}",
+        )  # fmt: skip
+        step.says(f"{', '.join(files) if len(files) < 4 else f'{len(done)} files'}, {how}")
+
+
+def _how(migrations: tuple[Migration, ...], apart: str | None) -> str:
+    """How they were committed, in words."""
+    if len(migrations) > 1:
+        return "in one transaction" if apart is None else "one by one, each with its ledger row"
+    return "in one transaction" if migrations[0].transactional else f"in {len(migrations[0].segments)} parts"
+
+
+def _limits(world: World, server: Server) -> Limits:
+    return Limits(
+        lock_timeout_s=world.settings.lock_timeout_s,
+        gentle_lock_timeout_s=world.settings.gentle_lock_timeout_s,
+        lock_tries=world.settings.lock_tries,
+        apply_timeout_s=world.settings.apply_timeout_s,
+        checks_client=server.checks_client,
+    )
+
+
+def stamp(run: Run) -> Stamp:
+    """What a ledger row says of the run."""
+    return Stamp(run_id=run.run_id, triggered_by=run.triggered_by, commit_sha=run.commit_sha)
+
+
+def _what_became_of(world: World, xid: str) -> str:
+    """Asks the server on a new session how a transaction ended, for as long as it is worth it."""
+    deadline_s = world.clock.monotonic_s() + 30
+    answer = "unknown"
+    while world.clock.monotonic_s() < deadline_s:
+        try:
+            with contextlib.closing(connect(world.database_url, application_name=READER_NAME, timeout_s=5)) as connection:
+                row = connection.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (xid,)).fetchone()
+                answer = str(row[0]) if row is not None and row[0] is not None else "unknown"
+        except (AutopilotError, psycopg.Error):
+            answer = "unknown"
+        if answer in {"committed", "aborted"}:
+            return answer
+        world.clock.sleep(0.5)
+    return answer
