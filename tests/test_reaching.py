@@ -336,7 +336,7 @@ POOLER = "aws-0-eu-central-1.pooler.supabase.com"
 def test_supabases_transaction_poolers_are_refused_before_connecting(
     url: str, instead: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(psycopg, "connect", lambda **_: pytest.fail("it connected"))
+    monkeypatch.setattr(Connection, "connect", lambda **_: pytest.fail("it connected"))
     for attempt in (lambda: connect(Secret(url), application_name="t"), lambda: resolved(Secret(url))):
         with pytest.raises(Refused) as refused:
             attempt()
@@ -685,7 +685,7 @@ def test_connecting_to_ipv6_without_a_route_is_told(monkeypatch: pytest.MonkeyPa
     def no_route(**_: object) -> None:
         raise psycopg.OperationalError(UNREACHABLE)
 
-    monkeypatch.setattr(psycopg, "connect", no_route)
+    monkeypatch.setattr(Connection, "connect", no_route)
     with pytest.raises(Refused) as refused:
         connect(Secret(f"postgresql://u:hunter2-hunter2@db.{REF}.supabase.co/p?hostaddr=2a05:d018::1"), application_name="t")
     assert refused.value.code == "ipv6_only"

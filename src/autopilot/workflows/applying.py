@@ -17,6 +17,7 @@ from autopilot.migrations.unit import lock_room
 from autopilot.migrations.wire import Limits, Stamp
 from autopilot.postgres import lock
 from autopilot.postgres.blockers import blockers, end_backend
+from autopilot.postgres.bounded import patient
 from autopilot.postgres.session import READER_NAME, RUN_PREFIX, Connection, Server, connect, session
 from autopilot.workflows import cutting, planning
 from autopilot.workflows.logbook import Logbook, Wish
@@ -88,7 +89,10 @@ def _what_became_of(world: World, xid: str) -> str:
     answer = "unknown"
     while world.clock.monotonic_s() < deadline_s:
         try:
-            with contextlib.closing(connect(world.database_url, application_name=READER_NAME, timeout_s=5)) as connection:
+            with (
+                contextlib.closing(connect(world.database_url, application_name=READER_NAME, timeout_s=5)) as connection,
+                patient(connection, 5),
+            ):
                 row = connection.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (xid,)).fetchone()
                 answer = str(row[0]) if row is not None and row[0] is not None else "unknown"
         except (AutopilotError, psycopg.Error):

@@ -231,12 +231,12 @@ def _apply_what_waited(
 
 def _after_the_deploy(cause: AutopilotError, names: str, before: tuple[str, ...]) -> AutopilotError:
     """What waited failed: the rest of the release is in and healthy, and that is not taken back."""
-    if cause.outcome != "rolled_back" or cause.code == "stopped":
+    if cause.outcome not in {"rolled_back", "refused"} or cause.code == "stopped":
         return cause
     done = f"{', '.join(before)} applied, the new deploy is proven healthy; " if before else "The new deploy is proven healthy; "
     return Stranded(
         cause.message, code=cause.code, hint=cause.hint, retryable=cause.retryable, where=cause.where,
-        state=f"{done}{names}, which waited for that, is rolled back and still pending.",
+        state=f"{done}{names}, which waited for that, is not in and still pending.",
     )  # fmt: skip
 
 
