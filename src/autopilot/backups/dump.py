@@ -9,21 +9,23 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from psycopg import sql
+import psycopg
 
 from autopilot import programs
+from autopilot.backups import fingerprint as fingerprints
 from autopilot.backups import manifest as manifests
+from autopilot.backups.fingerprint import Fingerprint
 from autopilot.backups.manifest import Manifest
 from autopilot.clock import Clock, elapsed_ms
 from autopilot.errors import Refused
 from autopilot.postgres.address import libpq_environment, parameters
-from autopilot.postgres.bounded import patient
 from autopilot.postgres.clients import Installation
 from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
@@ -61,7 +63,6 @@ class Snapshot:
     """One moment of the database, held open while pg_dump reads it."""
 
     name: str
-    rows: dict[str, int]
     lsn: str | None
     database: str
     database_oid: int
@@ -87,8 +88,10 @@ def take(
     begun_s, taken_at = clock.monotonic_s(), clock.now()
     prepare(directory, database_bytes=source.size_bytes)
     name = file_name(taken_at, run_id)
-    with _partial(directory, name) as partial, snapshot(connection, timeout_s=timeout_s) as moment:
-        _dump(source, partial, moment, timeout_s=timeout_s, progress=progress)
+    with _partial(directory, name) as partial, snapshot(connection) as moment:
+        with _meanwhile(connection, timeout_s=timeout_s) as seen:
+            _dump(source, partial, moment, timeout_s=timeout_s, progress=progress)
+        fingerprint = seen()
         _read_back(source.client, partial, timeout_s=timeout_s)
         digest, size_bytes = manifests.sha256(partial), partial.stat().st_size
         _sync(partial)
@@ -99,10 +102,47 @@ def take(
         duration_ms=elapsed_ms(clock, begun_s), run_id=run_id, commit_sha=commit_sha,
         database=moment.database, database_oid=moment.database_oid, system_identifier=moment.system_identifier,
         server_version=str(connection.info.parameter_status("server_version")).split(" ", 1)[0],
-        tool="pg_dump", tool_version=source.client.version, compression=source.compression, lsn=moment.lsn, rows=moment.rows,
+        tool="pg_dump", tool_version=source.client.version, compression=source.compression, lsn=moment.lsn,
+        rows=dict(fingerprint.rows), sums=dict(fingerprint.sums), objects=dict(fingerprint.objects),
+        sequences=dict(fingerprint.sequences), large_objects=fingerprint.large_objects,
     )  # fmt: skip
     _describe(described, directory)
     return Backup(path=directory / name, manifest=described)
+
+
+@contextlib.contextmanager
+def _meanwhile(connection: Connection, *, timeout_s: float) -> Iterator[Callable[[], Fingerprint]]:
+    """Takes the fingerprint on the snapshot's own session while the block runs pg_dump; yields what waits for it.
+
+    What the fingerprint cannot read is the clearer complaint, and so comes first.
+    """
+    came: list[Fingerprint | BaseException] = []
+    sequences = fingerprints.sequences(connection)
+
+    def work() -> None:
+        try:
+            came.append(replace(fingerprints.read(connection, timeout_s=timeout_s), sequences=sequences))
+        except BaseException as cause:  # noqa: BLE001 - raised again by whoever waits
+            came.append(cause)
+
+    def seen() -> Fingerprint:
+        thread.join()
+        if isinstance(came[0], BaseException):
+            raise came[0]
+        return came[0]
+
+    thread = threading.Thread(target=work, name="fingerprint", daemon=True)
+    thread.start()
+    try:
+        yield seen
+    except Refused:
+        seen()
+        raise
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):
+            connection.cancel_safe(timeout=3)
+        thread.join(5)
+        raise
 
 
 def _describe(described: Manifest, directory: Path) -> None:
@@ -138,8 +178,8 @@ def dump_command(source: Source, target: Path, *, snapshot_name: str, timeout_s:
 
 
 @contextlib.contextmanager
-def snapshot(connection: Connection, *, timeout_s: float) -> Iterator[Snapshot]:
-    """Exports a snapshot and counts every table's rows in it; open until the block ends."""
+def snapshot(connection: Connection) -> Iterator[Snapshot]:
+    """Exports a snapshot; open until the block ends."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         connection.execute("SET LOCAL row_security = off")
@@ -150,39 +190,8 @@ def snapshot(connection: Connection, *, timeout_s: float) -> Iterator[Snapshot]:
             raise AssertionError
         yield Snapshot(
             name=row[0], database=row[1], database_oid=row[2], lsn=row[3],
-            system_identifier=_system_identifier(connection), rows=count_rows(connection, timeout_s=timeout_s),
+            system_identifier=_system_identifier(connection),
         )  # fmt: skip
-
-
-def count_rows(connection: Connection, *, timeout_s: float) -> dict[str, int]:
-    """Exact rows by "schema.table"; each count may take `timeout_s`.
-
-    Raises Refused (`backup_failed`) for a table that may not be read.
-    """
-    import psycopg
-
-    counts: dict[str, int] = {}
-    for schema, table in connection.execute(_QUERIES["tables"]).fetchall():
-        query = sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(schema, table))
-        try:
-            with patient(connection, timeout_s):
-                row = connection.execute(query).fetchone()
-        except psycopg.errors.LockNotAvailable as cause:
-            raise Refused(
-                f"The table {schema}.{table} cannot be backed up: somebody holds it exclusively.",
-                code="backup_failed",
-                hint="Find who holds it in pg_stat_activity, let it end, and run again.",
-                retryable=True,
-            ) from cause
-        except psycopg.errors.InsufficientPrivilege as cause:
-            raise Refused(
-                f"The table {schema}.{table} cannot be backed up whole: {cause.diag.message_primary}.",
-                code="backup_failed",
-                hint=f'Let the role read every row: GRANT SELECT ON "{schema}"."{table}" TO it, and BYPASSRLS or ownership'
-                " where row level security hides rows.",
-            ) from cause
-        counts[f"{schema}.{table}"] = 0 if row is None else int(row[0])
-    return counts
 
 
 def _system_identifier(connection: Connection) -> str | None:

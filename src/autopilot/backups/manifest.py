@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from autopilot.backups import names
 from autopilot.errors import Refused
+from autopilot.secret import Secret
 
-SUFFIX = ".manifest.json"
+SUFFIX = names.MANIFEST
+#: A manifest of a million objects is smaller; a planted one shall not fill our memory.
+CAP_BYTES = 256 << 20
+
+Encryption = Literal["none", "age", "gpg"]
+#: "unsigned": nobody signed it. "unknown": it is signed, and no secret is here to tell. "forged": not by our secret.
+Signature = Literal["valid", "forged", "unsigned", "unknown"]
+_Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Size = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,8 +35,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     format_version: int
     file: str
-    size_bytes: int
-    sha256: str
+    #: Of the file as it lies there: the cipher's, where it is encrypted.
+    size_bytes: _Size
+    sha256: _Sha256
     taken_at: datetime
     duration_ms: int
     run_id: str
@@ -37,6 +54,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     lsn: str | None
     #: Exact rows by "schema.table" in the dump's own snapshot.
     rows: dict[str, int]
+    #: The rest of the fingerprint (`backups.fingerprint`), taken in the same snapshot; empty in backups that have none.
+    sums: dict[str, str] = {}
+    objects: dict[str, str] = {}
+    sequences: dict[str, int] = {}
+    large_objects: tuple[int, str] | None = None
+    encryption: Encryption = "none"
+    #: Public keys whose owners can open it.
+    recipients: tuple[str, ...] = ()
+    #: Of the archive inside an encrypted file.
+    plain_size_bytes: _Size | None = None
+    plain_sha256: _Sha256 | None = None
+    #: Proves that whoever wrote this knew AUTOPILOT_SECRET.
+    hmac: str | None = None
 
 
 def path_of(backup: Path) -> Path:
@@ -58,38 +88,112 @@ def write(manifest: Manifest, directory: Path) -> Path:
 
 
 def read(path: Path) -> Manifest:
-    """Raises Refused (`bad_manifest`)."""
+    """Raises Refused (`bad_manifest`) for whatever is not the manifest of the file whose name it bears."""
+    return parse(raw(path), path.name)
+
+
+def raw(path: Path) -> bytes:
+    """A manifest's bytes, read from a regular file of a sensible size only. Raises Refused (`bad_manifest`)."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError) as cause:
-        raise Refused(
-            f"The manifest {path.name} cannot be read: {cause}.",
-            code="bad_manifest",
-            hint="Treat that backup as missing; `autopilot backup list` shows the others.",
-        ) from cause
+        with regular(path) as stream:
+            data = stream.read(CAP_BYTES + 1)
+    except OSError as cause:
+        raise bad(path.name, cause.strerror or str(cause)) from cause
+    if len(data) > CAP_BYTES:
+        raise bad(path.name, f"it is larger than {CAP_BYTES >> 20} MiB")
+    return data
+
+
+def parse(data: bytes, name: str) -> Manifest:
+    """The manifest called `name`. Raises Refused (`bad_manifest`)."""
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
+        raise bad(name, str(cause)) from cause
+    if not names.is_backup(manifest.file) or manifest.file + SUFFIX != name:
+        raise bad(name, "it describes another file than the one it lies beside")
+    if manifest.encryption != "none" and (manifest.plain_sha256 is None or manifest.plain_size_bytes is None):
+        raise bad(name, "it does not say what is inside the encrypted file")
+    return manifest
+
+
+def bad(name: str, why: str) -> Refused:
+    return Refused(
+        f"The manifest {name} cannot be relied on: {why}.",
+        code="bad_manifest",
+        hint="Treat that backup as missing; `autopilot backup list` shows the others.",
+    )
+
+
+@contextmanager
+def regular(path: Path) -> Iterator[BufferedReader]:
+    """A plain file, open for reading: no link is followed, and no pipe or device waited for. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(0, "it is not a regular file", str(path))
+        yield stream
+
+
+def sign(manifest: Manifest, secret: Secret) -> Manifest:
+    """The manifest with proof that whoever wrote it knew `secret`."""
+    return msgspec.structs.replace(manifest, hmac=_proof(msgspec.to_builtins(manifest), secret))
+
+
+def signature_state(data: bytes, secrets: Iterable[Secret]) -> Signature:
+    """What the bytes of a manifest prove, with the secrets known here (two, while they are rotated).
+
+    The bytes and not their meaning: a field that a later version adds is covered too.
+    """
+    document = msgspec.json.decode(data)
+    proof = document.get("hmac")
+    if proof is None:
+        return "unsigned"
+    known = tuple(secrets)
+    if not known:
+        return "unknown"
+    fits = any(hmac.compare_digest(str(proof).encode(), _proof(document, secret).encode()) for secret in known)
+    return "valid" if fits else "forged"
+
+
+def _proof(document: dict[str, Any], secret: Secret) -> str:
+    key = hmac.digest(secret.reveal().encode(), b"autopilot: backup manifest", "sha256")
+    unsigned = {name: value for name, value in document.items() if name != "hmac"}
+    return hmac.digest(key, msgspec.json.encode(unsigned, order="deterministic"), "sha256").hex()
 
 
 def check(manifest: Manifest, backup: Path) -> None:
     """Whether the file is still the one described. Raises Refused (`backup_missing`, `backup_damaged`)."""
     try:
-        size_bytes = backup.stat().st_size
-    except OSError as cause:
+        with regular(backup) as stream:
+            fits = os.fstat(stream.fileno()).st_size == manifest.size_bytes and _digest(stream) == manifest.sha256
+    except FileNotFoundError as cause:
         raise Refused(
             f"The backup {backup.name} is not there: {cause.strerror}.",
             code="backup_missing",
             hint="Fetch it again, or use another.",
         ) from cause
-    if size_bytes != manifest.size_bytes or sha256(backup) != manifest.sha256:
-        raise Refused(
-            f"The backup {backup.name} is not what its manifest describes (size or SHA-256 differ).",
-            code="backup_damaged",
-            hint="Do not restore it; `autopilot backup list` shows the others.",
-        )
+    except OSError as cause:
+        raise damaged(backup.name, f"cannot be read: {cause.strerror}") from cause
+    if not fits:
+        raise damaged(backup.name, "is not what its manifest describes (size or SHA-256 differ)")
+
+
+def damaged(name: str, how: str) -> Refused:
+    return Refused(
+        f"The backup {name} {how}.",
+        code="backup_damaged",
+        hint="Do not restore it; `autopilot backup list` shows the others.",
+    )
 
 
 def sha256(path: Path) -> str:
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return _digest(stream)
+
+
+def _digest(stream: BufferedReader) -> str:
+    return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sync_directory(directory: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,12 +116,3 @@ def _hint(said: str) -> str:
             " (postgres_bin_dir in autopilot.toml), or run this once with --no-rehearsal, knowing what that gives up."
         )
     return "Mend what pg_restore complains of, or run this once with --no-rehearsal, knowing what that gives up."
-
-
-def differences(expected: Mapping[str, int], found: Mapping[str, int]) -> tuple[str, ...]:
-    """Tables whose rows did not all come back."""
-    return tuple(
-        f"{table}: {expected[table]} rows in the backup's snapshot, {found.get(table, 'no table')} restored"
-        for table in sorted(expected)
-        if found.get(table) != expected[table]
-    )

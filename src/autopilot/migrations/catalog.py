@@ -16,9 +16,14 @@ def there(connection: Connection, keys: frozenset[str]) -> frozenset[str]:
     return frozenset(row[0] for row in connection.execute(_QUERIES["there"], (sorted(keys),)))
 
 
-def held(connection: Connection, pid: int) -> tuple[Lock, ...]:
-    """The locks that another session holds on relations that were there before its transaction; what only reads is left out."""
-    rows = connection.execute(_QUERIES["held"], (pid,)).fetchall()
+def relations(connection: Connection) -> list[int]:
+    """The numbers of all relations that are there now."""
+    return [int(row[0]) for row in connection.execute(_QUERIES["relations"])]
+
+
+def held(connection: Connection, pid: int, among: list[int]) -> tuple[Lock, ...]:
+    """The locks that another session holds on those relations; what only reads is left out."""
+    rows = connection.execute(_QUERIES["held"], (pid, among)).fetchall()
     return strongest(Lock(relation=relation, mode=_MODES[mode]) for relation, mode in rows)
 
 

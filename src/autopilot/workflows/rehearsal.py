@@ -6,14 +6,15 @@ import itertools
 import secrets
 from dataclasses import replace
 
-from autopilot.backups import dump, restore
+from autopilot.backups import fingerprint, restore
 from autopilot.backups.dump import Backup
+from autopilot.backups.manifest import Manifest
 from autopilot.backups.restore import Role
 from autopilot.clock import elapsed_ms
 from autopilot.errors import AutopilotError, Refused
 from autopilot.events import Step
 from autopilot.migrations import apply as applying
-from autopilot.migrations.catalog import held
+from autopilot.migrations import catalog
 from autopilot.migrations.locks import Lock, strongest
 from autopilot.migrations.segments import Migration
 from autopilot.migrations.unit import lock_room
@@ -43,13 +44,14 @@ def rehearse(
             restore.prepare(connection, roles, owner=server.role, password=password, database=_DATABASE)
         begun_s = world.clock.monotonic_s()
         restore.restore(backup.path, copy.url(_DATABASE), client=scratch, jobs=2, timeout_s=world.settings.backup_timeout_s)
-        _compare(copy.url(_DATABASE), backup, timeout_s=world.settings.backup_timeout_s)
+        compare(copy.url(_DATABASE), backup.manifest, timeout_s=world.settings.backup_timeout_s)
         restore_ms = elapsed_ms(world.clock, begun_s)
         step.progress(0, sum(map(len, batches)), "files")
         begun_s = world.clock.monotonic_s()
-        flown = [
-            _fly(world, step, copy.url(_DATABASE, user=server.role, password=password), batch, server, stamp) for batch in batches
-        ]
+        url = copy.url(_DATABASE, user=server.role, password=password)
+        with session(url, application_name=READER_NAME) as connection:
+            there = catalog.relations(connection)
+        flown = [_fly(world, step, url, batch, server, stamp, there) for batch in batches]
         return Rehearsed(
             server_version=scratch.version,
             origin=scratch.origin,
@@ -61,9 +63,11 @@ def rehearse(
         )
 
 
-def _compare(url: Secret, backup: Backup, *, timeout_s: float) -> None:
-    with session(url, application_name=READER_NAME) as connection:
-        different = restore.differences(backup.manifest.rows, dump.count_rows(connection, timeout_s=timeout_s))
+def compare(url: Secret, manifest: Manifest, *, timeout_s: float) -> None:
+    """Whether what was restored is what was dumped. Raises Refused (`backup_not_faithful`)."""
+    with session(url, application_name=READER_NAME) as connection, connection.transaction():
+        found = fingerprint.read(connection, timeout_s=timeout_s)
+    different = fingerprint.differences(fingerprint.of(manifest), found)
     if different:
         raise Refused(
             f"The backup does not restore to what was dumped: {'; '.join(different[:3])}.",
@@ -73,9 +77,15 @@ def _compare(url: Secret, backup: Backup, *, timeout_s: float) -> None:
 
 
 def _fly(
-    world: World, step: Step, url: Secret, migrations: tuple[Migration, ...], server: Server, stamp: Stamp
+    world: World,
+    step: Step,
+    url: Secret,
+    migrations: tuple[Migration, ...],
+    server: Server,
+    stamp: Stamp,
+    there: list[int],
 ) -> tuple[Lock, ...]:
-    """Returns the locks that were held on what was there before, just before each COMMIT; and by its text for what had none."""
+    """Returns the locks on the relations `there`, as held just before each COMMIT; by its text for what had none."""
     seen: list[Lock] = []
     with (
         session(url, application_name="autopilot-rehearsal") as connection,
@@ -93,7 +103,9 @@ def _fly(
             transaction=world.settings.transaction,
             lock_room=lock_room(server.lock_table),
             progress=lambda done, total: step.progress(done, total, "files"),
-            reached=lambda point: seen.extend(held(ledger, connection.info.backend_pid)) if point == "A6" else None,
+            reached=lambda point: (
+                seen.extend(catalog.held(ledger, connection.info.backend_pid, there)) if point == "A6" else None
+            ),
         )
         try:
             applying.apply(migrations, target, replace(stamp, triggered_by="rehearsal"))

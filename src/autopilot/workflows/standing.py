@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autopilot.audit import reports
 from autopilot.audit.reports import LastMigration, LastRun
-from autopilot.backups import catalog, dump
+from autopilot.backups import catalog, fingerprint
 from autopilot.backups.catalog import Entry
 from autopilot.errors import Refused
 from autopilot.migrations.plan import Plan, Policy
@@ -73,7 +73,7 @@ def _facts(world: World, connection: Connection, found: LastMigration | None) ->
         backup_file=None if found is None else found.backup_file,
         backup_good=good,
         rows_then=entry.manifest.rows if good and entry is not None and entry.manifest is not None else None,
-        rows_now=dump.count_rows(connection, timeout_s=world.settings.backup_timeout_s) if good else None,
+        rows_now=fingerprint.rows(connection, timeout_s=world.settings.backup_timeout_s) if good else None,
     )
 
 

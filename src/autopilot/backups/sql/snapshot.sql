@@ -5,15 +5,6 @@ SELECT pg_catalog.pg_export_snapshot(), pg_catalog.current_database(),
        (SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL ELSE pg_catalog.pg_current_wal_lsn()::text END
 
--- name: tables
--- Tables with rows of their own: partitions, not their parents; no temporary ones, none that an extension brought.
-SELECT n.nspname, c.relname
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.objid = c.oid AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'e')
-ORDER BY 1, 2
-
 -- name: may_ask_identity
 SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
 
