@@ -17,7 +17,7 @@ from autopilot.errors import UsageError, Where
 from autopilot.secret import Secret
 
 DEFAULT_FILE = "autopilot.toml"
-Rehearsal = Literal["required", "off"]
+Rehearsal = Literal["required", "auto", "off"]
 Transaction = Literal["auto", "push", "file"]
 #: Seconds; beyond ten days nobody waits, and PostgreSQL counts in milliseconds of 31 bits.
 Positive = Annotated[float, msgspec.Meta(gt=0, le=864_000)]
@@ -26,6 +26,18 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 TlsVerify = Literal["auto", "required"]
 Duplicates = Literal["refuse", "by-name"]
 Deleted = Literal["warn", "refuse"]
+Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+
+
+class BackupStore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place for copies of backups: a `[[backup_store]]` table."""
+
+    #: s3://bucket/prefix or file:///path; keys come from the environment.
+    url: str
+    #: Without a copy there, a backup is refused, and so is the release that needs it.
+    required: bool = True
+    #: Unencrypted backups may leave this machine for it.
+    allow_plain: bool = False
 
 
 class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,11 +70,33 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: Wall limit for one file's statements.
     apply_timeout_s: Positive = 3600.0
     backup_timeout_s: Positive = 3600.0
+    #: Public keys that backups are encrypted to: "age1…", or "gpg:FINGERPRINT". Empty = not encrypted.
+    backup_recipients: tuple[str, ...] = ()
+    backup_store: tuple[BackupStore, ...] = ()
+    #: A backup is pruned when it is older than this, and beyond the last so many, and nothing needs it.
+    backup_keep_days: Days = 30
+    backup_keep_last: Count = 10
     site_url: str = ""
     health_url: str = ""
     #: Database roles, beside the owner and service_role, that may read the automation schema.
     admins: tuple[str, ...] = ()
     environment: dict[str, dict[str, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupAccess:
+    """What the environment holds for backups: keys of stores, keys that open encrypted ones, the secret that signs."""
+
+    access_key_id: Secret | None
+    secret_access_key: Secret | None
+    session_token: Secret | None
+    region: str
+    endpoint_url: str
+    age_identity: Secret | None
+    age_identity_file: Path | None
+    gnupg_home: Path | None
+    #: AUTOPILOT_SECRET, and the next one while they are rotated; the first signs.
+    signing: tuple[Secret, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +120,11 @@ class Settings:
     lock_tries: int
     apply_timeout_s: float
     backup_timeout_s: float
+    backup_recipients: tuple[str, ...]
+    backup_stores: tuple[BackupStore, ...]
+    backup_keep_days: int
+    backup_keep_last: int
+    backup_access: BackupAccess
     verify_s: float
     build_hook: Secret | None
     slack_webhook: Secret | None
@@ -149,6 +188,11 @@ def load(
         lock_tries=chosen.lock_tries,
         apply_timeout_s=chosen.apply_timeout_s,
         backup_timeout_s=chosen.backup_timeout_s,
+        backup_recipients=chosen.backup_recipients,
+        backup_stores=chosen.backup_store,
+        backup_keep_days=chosen.backup_keep_days,
+        backup_keep_last=chosen.backup_keep_last,
+        backup_access=_backup_access(variables),
         verify_s=_seconds(variables, "AUTOPILOT_VERIFY_S", 90.0),
         build_hook=_secret_url(variables, "NETLIFY_BUILD_HOOK"),
         slack_webhook=_secret_url(variables, "SLACK_WEBHOOK_URL"),
@@ -156,6 +200,29 @@ def load(
         health_url=_public_url("HEALTH_URL", variables.get("HEALTH_URL", "").strip() or chosen.health_url),
         admins=chosen.admins,
         other_secrets=_other_secrets(variables),
+    )
+
+
+def _backup_access(variables: Mapping[str, str]) -> BackupAccess:
+    def text(name: str) -> str:
+        return variables.get(name, "").strip()
+
+    def secret(name: str) -> Secret | None:
+        return Secret(text(name)) if text(name) else None
+
+    def path(name: str) -> Path | None:
+        return Path(text(name)) if text(name) else None
+
+    return BackupAccess(
+        access_key_id=secret("AWS_ACCESS_KEY_ID"),
+        secret_access_key=secret("AWS_SECRET_ACCESS_KEY"),
+        session_token=secret("AWS_SESSION_TOKEN"),
+        region=text("AWS_REGION") or text("AWS_DEFAULT_REGION"),
+        endpoint_url=text("AWS_ENDPOINT_URL_S3") or text("AWS_ENDPOINT_URL"),
+        age_identity=secret("AUTOPILOT_AGE_IDENTITY"),
+        age_identity_file=path("AUTOPILOT_AGE_IDENTITY_FILE"),
+        gnupg_home=path("GNUPGHOME"),
+        signing=tuple(s for s in (secret("AUTOPILOT_SECRET"), secret("AUTOPILOT_SECRET_NEXT")) if s is not None),
     )
 
 
@@ -276,7 +343,8 @@ def _seconds(variables: Mapping[str, str], name: str, default: float) -> float:
 _OTHER_SECRETS = (
     "SUPABASE_DB_URL", "DATABASE_URL", "SUPABASE_DB_URL_STAGING", "SUPABASE_SERVICE_ROLE_KEY", "AUTOPILOT_SECRET",
     "AUTOPILOT_SECRET_NEXT", "NETLIFY_PREVIEW_HOOK", "NETLIFY_AUTH_TOKEN", "GITHUB_TOKEN", "PAGERDUTY_ROUTING_KEY",
-    "AUTOPILOT_STATE_URL", "PGPASSWORD",
+    "AUTOPILOT_STATE_URL", "PGPASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AUTOPILOT_AGE_IDENTITY",
 )  # fmt: skip
 
 

@@ -188,6 +188,20 @@ def health_seen(
     )
 
 
+def restore_tested(
+    connection: Connection, *, backup_file: str, sha256: str, size_bytes: int, restore_ms: int | None, server_version: str,
+    run_id: str, notes: str,
+) -> None:  # fmt: skip
+    """A backup was restored into a scratch server; `restore_ms` is None where it did not come back as it was."""
+    connection.execute(
+        _QUERIES["restore_tested"],
+        {
+            "backup_file": backup_file, "sha256": sha256, "size_bytes": size_bytes, "restore_ms": restore_ms,
+            "server_version": server_version, "run_id": run_id, "notes": notes,
+        },
+    )  # fmt: skip
+
+
 def _id(row: tuple[Any, ...] | None) -> int:
     if row is None:  # pragma: no cover - INSERT … RETURNING gives a row or raises
         raise AssertionError

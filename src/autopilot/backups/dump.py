@@ -21,6 +21,7 @@ import psycopg
 from autopilot import programs
 from autopilot.backups import fingerprint as fingerprints
 from autopilot.backups import manifest as manifests
+from autopilot.backups import roles
 from autopilot.backups.fingerprint import Fingerprint
 from autopilot.backups.manifest import Manifest
 from autopilot.clock import Clock, elapsed_ms
@@ -67,6 +68,7 @@ class Snapshot:
     database: str
     database_oid: int
     system_identifier: str | None
+    role: str
 
 
 def take(
@@ -88,6 +90,7 @@ def take(
     begun_s, taken_at = clock.monotonic_s(), clock.now()
     prepare(directory, database_bytes=source.size_bytes)
     name = file_name(taken_at, run_id)
+    everybody = roles.roles(connection)
     with _partial(directory, name) as partial, snapshot(connection) as moment:
         with _meanwhile(connection, timeout_s=timeout_s) as seen:
             _dump(source, partial, moment, timeout_s=timeout_s, progress=progress)
@@ -103,6 +106,7 @@ def take(
         database=moment.database, database_oid=moment.database_oid, system_identifier=moment.system_identifier,
         server_version=str(connection.info.parameter_status("server_version")).split(" ", 1)[0],
         tool="pg_dump", tool_version=source.client.version, compression=source.compression, lsn=moment.lsn,
+        role=moment.role, roles=everybody,
         rows=dict(fingerprint.rows), sums=dict(fingerprint.sums), objects=dict(fingerprint.objects),
         sequences=dict(fingerprint.sequences), large_objects=fingerprint.large_objects,
     )  # fmt: skip
@@ -190,7 +194,7 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
             raise AssertionError
         yield Snapshot(
             name=row[0], database=row[1], database_oid=row[2], lsn=row[3],
-            system_identifier=_system_identifier(connection),
+            system_identifier=_system_identifier(connection), role=row[4],
         )  # fmt: skip
 
 

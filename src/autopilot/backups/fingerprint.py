@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import psycopg
@@ -43,17 +43,21 @@ def read(connection: Connection, *, timeout_s: float) -> Fingerprint:
     """
     connection.execute(_QUERIES["settings"])
     with patient(connection, timeout_s):
-        objects = {row[0]: row[1] for row in connection.execute(_QUERIES["objects"])}
         rows, sums = {}, {}
         for table, count, total in _tables(connection):
             rows[table], sums[table] = count, total
         return Fingerprint(
-            objects=objects,
+            objects=objects(connection),
             rows=rows,
             sums=sums,
             sequences=sequences(connection),
             large_objects=_large_objects(connection),
         )
+
+
+def objects(connection: Connection) -> dict[str, str]:
+    """The digest of each object's definition, by PostgreSQL's own name for it."""
+    return {row[0]: row[1] for row in connection.execute(_QUERIES["objects"])}
 
 
 def sequences(connection: Connection) -> dict[str, int]:
@@ -95,11 +99,16 @@ def _large_objects(connection: Connection) -> tuple[int, str] | None:
     return None if row is None else (int(row[0]), str(row[1]))
 
 
-def differences(expected: Fingerprint, found: Fingerprint) -> tuple[str, ...]:
-    """What a restore did not bring back as it was, in words; empty when everything did."""
+def differences(
+    expected: Fingerprint, found: Fingerprint, *, hidden: Callable[[str], bool] = lambda _name: False
+) -> tuple[str, ...]:
+    """What a restore did not bring back as it was, in words; empty when everything did.
+
+    hidden: tells of an object's name whether it cannot be compared.
+    """
     return (
         *_rows_lost(expected, found),
-        *_objects_lost(expected.objects, found.objects),
+        *_objects_lost(_shown(expected.objects, hidden), _shown(found.objects, hidden)),
         *(
             f"the sequence {name} stands at {found.sequences.get(name, 'nothing')}, not at {value}"
             for name, value in sorted(expected.sequences.items())
@@ -125,6 +134,10 @@ def _objects_lost(expected: Mapping[str, str], found: Mapping[str, str]) -> Iter
             yield f"{name} is not as it was"
     if expected:
         yield from (f"{name} is new" for name in sorted(found.keys() - expected.keys()))
+
+
+def _shown(objects: Mapping[str, str], hidden: Callable[[str], bool]) -> dict[str, str]:
+    return {name: digest for name, digest in objects.items() if not hidden(name)}
 
 
 def _large_objects_lost(expected: tuple[int, str] | None, found: tuple[int, str] | None) -> Iterator[str]:

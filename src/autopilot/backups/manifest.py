@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from autopilot.backups import names
+from autopilot.backups.roles import Role
 from autopilot.errors import Refused
 from autopilot.secret import Secret
 
@@ -52,6 +53,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     compression: str
     #: Write-ahead log position the dump is no older than.
     lsn: str | None
+    #: The role that dumped, and all roles of the server (without passwords): what is in the dump names them.
+    role: str = ""
+    roles: tuple[Role, ...] = ()
     #: Exact rows by "schema.table" in the dump's own snapshot.
     rows: dict[str, int]
     #: The rest of the fingerprint (`backups.fingerprint`), taken in the same snapshot; empty in backups that have none.

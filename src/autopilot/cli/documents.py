@@ -29,7 +29,7 @@ def outcome_document(outcome: Outcome, *, known: tuple[str, ...]) -> dict[str, A
         else {
             "server_version": rehearsal.server_version, "origin": rehearsal.origin, "restored_tables": rehearsal.restored_tables,
             "restored_rows": rehearsal.restored_rows, "restore_ms": rehearsal.restore_ms, "apply_ms": rehearsal.apply_ms,
-            "locks": [lock_document(lock) for lock in rehearsal.locks],
+            "locks": [lock_document(lock) for lock in rehearsal.locks], "stood_in": list(rehearsal.stood_in),
         },
         "deploy": None
         if deploy is None

@@ -9,8 +9,8 @@ from collections import Counter
 
 from autopilot.alerts import wording
 from autopilot.audit import journal, schema
-from autopilot.backups import dump, restore
-from autopilot.errors import AutopilotError, Stranded
+from autopilot.backups import dump
+from autopilot.errors import AutopilotError, Refused, Stranded
 from autopilot.events import Noted, told
 from autopilot.migrations import history
 from autopilot.migrations.lint import Finding, lint
@@ -26,7 +26,7 @@ from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.notices import announce, as_told, tell_channel
 from autopilot.workflows.preflight import Cleared, Tools, tools
 from autopilot.workflows.proof import answers_already, prove, trigger
-from autopilot.workflows.rehearsal import rehearse
+from autopilot.workflows.rehearsal import rehearse, stood_in
 from autopilot.workflows.resume import settle
 from autopilot.workflows.world import World
 
@@ -167,17 +167,35 @@ def _rehearse(
     if book.backup is None:
         return
     if found.scratch is None:
-        world.tell(Noted(text="No rehearsal, as asked: the target is the first to see these migrations.", level="warning"))
+        _unrehearsed(world, found.no_scratch)
         return
     with told(world.tell, world.clock, "rehearse", "Rehearsing on the restored backup") as step:
-        book.rehearsal = rehearse(
-            world, step, backup=book.backup, batches=tuple(b for b in (order.now, order.waiting) if b),
-            roles=restore.roles(connection), server=server, scratch=found.scratch, stamp=stamp(wish.run),
+        try:
+            book.rehearsal = r = rehearse(
+                world, step, backup=book.backup, batches=tuple(b for b in (order.now, order.waiting) if b),
+                server=server, scratch=found.scratch, stamp=stamp(wish.run),
+            )  # fmt: skip
+        except Refused as cause:
+            if cause.code != "extension_missing" or world.settings.rehearsal != "auto":
+                raise
+            step.skips("not possible here")
+            _unrehearsed(world, cause.message)
+            return
+        manifest = book.backup.manifest
+        journal.restore_tested(
+            connection, backup_file=manifest.file, sha256=manifest.sha256, size_bytes=manifest.size_bytes,
+            restore_ms=r.restore_ms, server_version=r.server_version, run_id=wish.run.run_id, notes="restored for its rehearsal",
         )  # fmt: skip
-        r = book.rehearsal
         step.says(
             f"restored in {r.restore_ms / 1000:.1f} s, applied in {r.apply_ms} ms on PostgreSQL {r.server_version} ({r.origin})"
+            f"{stood_in(r.stood_in)}"
         )
+
+
+def _unrehearsed(world: World, why: str | None) -> None:
+    asked, because = (", as asked", "") if why is None else ("", f" {why}")
+    text = f"No rehearsal{asked}: the target is the first to see these migrations.{because}"
+    world.tell(Noted(text=text, level="warning"))
 
 
 def _say_locks(world: World, book: Logbook, order: Order) -> None:

@@ -30,6 +30,8 @@ class Rehearsed:
     restored_tables: int
     restored_rows: int
     restore_ms: int
+    #: Extensions that the scratch server lacks and that something stood in for.
+    stood_in: tuple[str, ...]
     apply_ms: int
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autopilot.audit import journal, schema
+from autopilot.errors import Refused
 from autopilot.events import told
 from autopilot.migrations.files import Listing
 from autopilot.migrations.plan import Plan
@@ -31,6 +32,8 @@ class Tools:
 
     dump_client: Installation | None = None
     scratch: Installation | None = None
+    #: Why there is no scratch server although one was asked for.
+    no_scratch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,12 @@ def tools(world: World, wish: Wish, server: Server) -> Tools:
         return Tools()
     found = clients.installations(world.settings.postgres_bin_dir)
     dump_client = clients.for_dump(found, server_major=server.major)
-    rehearses = wish.rehearsal and world.settings.rehearsal == "required"
-    scratch = clients.for_scratch(found, server_major=server.major, at_least=dump_client.major) if rehearses else None
+    if not wish.rehearsal or world.settings.rehearsal == "off":
+        return Tools(dump_client=dump_client)
+    try:
+        scratch = clients.for_scratch(found, server_major=server.major, at_least=dump_client.major)
+    except Refused as cause:
+        if world.settings.rehearsal == "required":
+            raise
+        return Tools(dump_client=dump_client, no_scratch=cause.message)
     return Tools(dump_client=dump_client, scratch=scratch)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import secrets
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from autopilot.backups import fingerprint, restore
 from autopilot.backups.dump import Backup
 from autopilot.backups.manifest import Manifest
-from autopilot.backups.restore import Role
+from autopilot.backups.restore import StoodIn
 from autopilot.clock import elapsed_ms
 from autopilot.errors import AutopilotError, Refused
 from autopilot.events import Step
@@ -30,44 +32,71 @@ _DATABASE = "rehearsal"
 _SUPERUSER = "autopilot_scratch"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A backup that came back as it was, in a scratch server."""
+
+    #: For the role that owns it.
+    url: Secret
+    restore_ms: int
+    #: Extensions that the scratch server lacks and that something stands in for.
+    stood_in: tuple[str, ...]
+
+
+def stood_in(extensions: tuple[str, ...]) -> str:
+    """What to say of extensions that something stood in for; nothing where there were none."""
+    return f"; stood in for: {', '.join(extensions)}" if extensions else ""
+
+
 def rehearse(
-    world: World, step: Step, *, backup: Backup, batches: tuple[tuple[Migration, ...], ...], roles: tuple[Role, ...],
+    world: World, step: Step, *, backup: Backup, batches: tuple[tuple[Migration, ...], ...],
     server: Server, scratch: Installation, stamp: Stamp,
 ) -> Rehearsed:  # fmt: skip
     """Applies `batches`, each as production would get it, to a scratch server that holds the restored backup.
 
     Raises Refused: `refused_in_rehearsal` when a migration fails there, and for a rehearsal that cannot be made.
     """
-    password = Secret(secrets.token_urlsafe(24))
-    with embedded.running(scratch, superuser=_SUPERUSER) as copy:
-        with session(copy.url(), application_name=READER_NAME) as connection:
-            restore.prepare(connection, roles, owner=server.role, password=password, database=_DATABASE)
-        begun_s = world.clock.monotonic_s()
-        restore.restore(backup.path, copy.url(_DATABASE), client=scratch, jobs=2, timeout_s=world.settings.backup_timeout_s)
-        compare(copy.url(_DATABASE), backup.manifest, timeout_s=world.settings.backup_timeout_s)
-        restore_ms = elapsed_ms(world.clock, begun_s)
+    with restored(world, backup, scratch) as copy:
         step.progress(0, sum(map(len, batches)), "files")
         begun_s = world.clock.monotonic_s()
-        url = copy.url(_DATABASE, user=server.role, password=password)
-        with session(url, application_name=READER_NAME) as connection:
+        with session(copy.url, application_name=READER_NAME) as connection:
             there = catalog.relations(connection)
-        flown = [_fly(world, step, url, batch, server, stamp, there) for batch in batches]
+        flown = [_fly(world, step, copy.url, batch, server, stamp, there) for batch in batches]
         return Rehearsed(
             server_version=scratch.version,
             origin=scratch.origin,
             restored_tables=len(backup.manifest.rows),
             restored_rows=sum(backup.manifest.rows.values()),
-            restore_ms=restore_ms,
+            restore_ms=copy.restore_ms,
+            stood_in=copy.stood_in,
             locks=strongest(lock for locks in flown for lock in locks),
             apply_ms=elapsed_ms(world.clock, begun_s),
         )
 
 
-def compare(url: Secret, manifest: Manifest, *, timeout_s: float) -> None:
-    """Whether what was restored is what was dumped. Raises Refused (`backup_not_faithful`)."""
+@contextlib.contextmanager
+def restored(world: World, backup: Backup, scratch: Installation) -> Iterator[Restored]:
+    """The backup in a scratch server, compared with what was dumped; gone at the end of the block.
+
+    Raises Refused (`restore_failed`, `extension_missing`, `backup_not_faithful`, and what starting a server raises).
+    """
+    password, manifest, timeout_s = Secret(secrets.token_urlsafe(24)), backup.manifest, world.settings.backup_timeout_s
+    with embedded.running(scratch, superuser=_SUPERUSER) as copy:
+        with session(copy.url(), application_name=READER_NAME) as connection:
+            restore.prepare(connection, manifest.roles, owner=manifest.role, password=password, database=_DATABASE)
+        begun_s = world.clock.monotonic_s()
+        stood_in = restore.restore(backup.path, copy.url(_DATABASE), client=scratch, jobs=2, timeout_s=timeout_s)
+        restore_ms = elapsed_ms(world.clock, begun_s)
+        _compare(copy.url(_DATABASE), manifest, stood_in, timeout_s=timeout_s)
+        yield Restored(
+            url=copy.url(_DATABASE, user=manifest.role, password=password), restore_ms=restore_ms, stood_in=stood_in.extensions
+        )
+
+
+def _compare(url: Secret, manifest: Manifest, stood_in: StoodIn, *, timeout_s: float) -> None:
     with session(url, application_name=READER_NAME) as connection, connection.transaction():
         found = fingerprint.read(connection, timeout_s=timeout_s)
-    different = fingerprint.differences(fingerprint.of(manifest), found)
+    different = fingerprint.differences(fingerprint.of(manifest), found, hidden=stood_in.hides)
     if different:
         raise Refused(
             f"The backup does not restore to what was dumped: {'; '.join(different[:3])}.",

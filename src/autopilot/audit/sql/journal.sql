@@ -73,3 +73,10 @@ WHERE r.state IN ('abandoned', 'stranded', 'stopped')
 
 -- name: health_seen
 INSERT INTO automation.health_log (status, response_time_ms, checks, notes, run_id) VALUES (%s, %s, %s, %s, %s)
+
+-- name: restore_tested
+INSERT INTO automation.restore_tests
+    (backup_file, sha256, status, restore_ms, size_bytes, seconds_per_gib, server_version, run_id, notes)
+VALUES (%(backup_file)s, %(sha256)s, CASE WHEN %(restore_ms)s::integer IS NULL THEN 'failure' ELSE 'success' END,
+        %(restore_ms)s, %(size_bytes)s, round(%(restore_ms)s / 1000.0 / (greatest(1, %(size_bytes)s) / 1073741824.0), 1),
+        %(server_version)s, %(run_id)s, %(notes)s)

@@ -17,3 +17,9 @@ SELECT ran_at FROM automation.migration_log m
 WHERE status = 'failure' AND backup_file IS NULL
   AND NOT EXISTS (SELECT FROM automation.migration_log later WHERE later.id > m.id AND later.backup_file IS NOT NULL)
 ORDER BY id DESC LIMIT 1
+
+-- name: counts_restores
+SELECT to_regclass('automation.restore_tests') IS NOT NULL
+
+-- name: restored
+SELECT DISTINCT backup_file FROM automation.restore_tests WHERE status = 'success'

@@ -1,0 +1,1 @@
+-- hypopg: nothing of it is named by migrations.

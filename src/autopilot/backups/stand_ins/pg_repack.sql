@@ -1,0 +1,1 @@
+-- pg_repack: nothing of it is named by migrations.

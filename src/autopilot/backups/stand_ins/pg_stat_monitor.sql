@@ -1,0 +1,1 @@
+-- pg_stat_monitor: nothing of it is named by migrations.

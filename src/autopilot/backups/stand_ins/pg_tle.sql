@@ -1,0 +1,1 @@
+-- pg_tle: nothing of it is named by migrations.

@@ -1,0 +1,1 @@
+-- pgaudit: nothing of it is named by migrations.

@@ -1,0 +1,1 @@
+-- plpgsql_check: nothing of it is named by migrations.

@@ -1,0 +1,91 @@
+"""A directory: another disk, a mounted share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from autopilot.backups import manifest as manifests
+from autopilot.backups.partial import partial
+from autopilot.backups.stores.objects import Access, Objects
+from autopilot.errors import Refused, UsageError
+
+_PIECE_BYTES = 1 << 20
+
+
+def opened(url: str, _access: Access) -> Objects:
+    """Raises UsageError (`bad_store`)."""
+    parts = urlsplit(url)
+    path = Path(unquote(parts.path))
+    if parts.netloc not in {"", "localhost"} or not path.is_absolute() or "\0" in str(path):
+        raise UsageError(
+            f"The backup store {url!r} is not a directory's URL.",
+            code="bad_store",
+            hint="Write three slashes and the whole path: file:///mnt/backups.",
+        )
+    return _Directory(path=path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Directory:
+    path: Path
+
+    def put(self, name: str, source: Path) -> None:
+        self._require()
+        try:
+            with partial(self.path / name) as copy, manifests.regular(source) as stream:
+                while piece := stream.read(_PIECE_BYTES):
+                    copy.write(piece)
+                copy.keep()
+        except Refused as cause:
+            raise Refused(
+                cause.message, code="store_exists" if cause.code == "backup_exists" else "store_failed", hint=cause.hint
+            ) from cause
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        try:
+            with manifests.regular(self.path / name) as stream:
+                while piece := stream.read(_PIECE_BYTES):
+                    yield piece
+        except FileNotFoundError as cause:
+            raise Refused(
+                f"{self.path} holds no {name}.",
+                code="store_lacks",
+                hint="`autopilot backup list` shows what lies where.",
+            ) from cause
+        except OSError as cause:
+            raise self._failed(name, cause) from cause
+
+    def sizes(self) -> Mapping[str, int]:
+        self._require()
+        try:
+            return {path.name: path.lstat().st_size for path in self.path.iterdir() if not path.name.endswith(".partial")}
+        except OSError as cause:
+            raise self._failed("it", cause) from cause
+
+    def delete(self, name: str) -> None:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                (self.path / name).unlink()
+            manifests.sync_directory(self.path)
+        except OSError as cause:
+            raise self._failed(name, cause) from cause
+
+    def _require(self) -> None:
+        """A directory that is not there is not made: it may be a disk that is not mounted."""
+        if not self.path.is_dir():
+            raise Refused(
+                f"The directory {self.path} is not there.",
+                code="store_missing",
+                hint="Mount it, or make it once by hand; Autopilot does not, lest backups end on the wrong disk.",
+            )
+
+    def _failed(self, what: str, cause: OSError) -> Refused:
+        return Refused(
+            f"{what} cannot be worked with in {self.path}: {cause.strerror}.",
+            code="store_failed",
+            hint="Check the disk and its permissions.",
+        )

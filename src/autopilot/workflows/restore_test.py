@@ -1,0 +1,123 @@
+"""Tests a backup: newest good one (or the one named) → hashed → restored into a scratch server → compared → written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+
+from autopilot.audit import journal, schema
+from autopilot.backups import catalog
+from autopilot.backups.catalog import Entry
+from autopilot.backups.dump import Backup
+from autopilot.backups.manifest import Manifest
+from autopilot.errors import AutopilotError, Refused
+from autopilot.events import Noted, told
+from autopilot.postgres import clients
+from autopilot.postgres.clients import Installation
+from autopilot.postgres.session import READER_NAME, session
+from autopilot.workflows.reading import reached
+from autopilot.workflows.rehearsal import restored, stood_in
+from autopilot.workflows.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """A backup that came back as it was."""
+
+    manifest: Manifest
+    restore_ms: int
+    server_version: str
+    origin: str
+    #: Whether the test is written to the target's audit trail.
+    recorded: bool
+
+    @property
+    def seconds_per_gib(self) -> float:
+        return seconds_per_gib(self.manifest.size_bytes, self.restore_ms)
+
+
+def seconds_per_gib(size_bytes: int, restore_ms: int) -> float:
+    """Of the backup's own size, as it lies on disk."""
+    return round(restore_ms / 1000 / (max(1, size_bytes) / (1 << 30)), 1)
+
+
+def restore_test(world: World, *, file: str | None) -> Tested:
+    """Raises Refused (`no_backup`, `backup_damaged`, `backup_not_faithful`, `restore_failed`, `no_scratch_server`)."""
+    with told(world.tell, world.clock, "choose", "Looking for the backup") as step:
+        manifest = _chosen(world, file)
+        step.says(
+            f"{manifest.file}, {manifest.size_bytes:,} bytes, of {manifest.database} at {manifest.taken_at:%Y-%m-%d %H:%M} UTC"
+        )
+    scratch = clients.for_scratch(
+        clients.installations(world.settings.postgres_bin_dir),
+        server_major=_major(manifest.server_version), at_least=_major(manifest.tool_version),
+    )  # fmt: skip
+    backup = Backup(path=world.settings.backups_dir / manifest.file, manifest=manifest)
+    try:
+        with (
+            told(world.tell, world.clock, "restore", "Restoring it into a scratch server") as step,
+            restored(world, backup, scratch) as copy,
+        ):
+            step.says(
+                f"restored in {copy.restore_ms / 1000:.1f} s on PostgreSQL {scratch.version} ({scratch.origin}),"
+                f" and it is what was dumped{stood_in(copy.stood_in)}"
+            )
+    except AutopilotError as cause:
+        if cause.code in {"restore_failed", "backup_not_faithful"}:
+            _record(world, manifest, scratch, restore_ms=None, notes=cause.message)
+        raise
+    recorded = _record(world, manifest, scratch, restore_ms=copy.restore_ms, notes=f"as it was dumped{stood_in(copy.stood_in)}")
+    return Tested(
+        manifest=manifest, restore_ms=copy.restore_ms, server_version=scratch.version, origin=scratch.origin, recorded=recorded
+    )
+
+
+def _chosen(world: World, file: str | None) -> Manifest:
+    """The manifest of the backup to test, whose file was hashed."""
+    secrets = world.settings.backup_access.signing
+    found = catalog.entries(world.settings.backups_dir, verify=True, only=file, secrets=secrets)
+    good = next((e.manifest for e in found if e.state == "good" and e.manifest is not None), None)
+    if good is not None and (file is not None or found[0].manifest is good):
+        return good
+    if not found:
+        raise Refused(
+            f"There is no backup called {file}." if file else f"There is no backup in {world.settings.backups_dir}.",
+            code="no_backup",
+            hint="`autopilot backup list` shows what is there; `autopilot backup create` takes one.",
+        )
+    raise _unfit(world, found[0])
+
+
+def _unfit(world: World, entry: Entry) -> Refused:
+    older = catalog.older_good(world.settings.backups_dir, entry.file, secrets=world.settings.backup_access.signing)
+    return Refused(
+        f"The backup {entry.file} cannot be tested: {entry.why}.",
+        code="backup_damaged",
+        hint=f"Do not rely on it. The next older good one is {older}."
+        if older
+        else "Do not rely on it. There is no older good one.",
+    )
+
+
+def _record(world: World, manifest: Manifest, scratch: Installation, *, restore_ms: int | None, notes: str) -> bool:
+    """Writes the test to the target's audit trail, where there is one to be reached; a restore counts without."""
+    if world.settings.database_url is None:
+        return False
+    try:
+        with session(reached(world.settings).url, application_name=READER_NAME) as connection:
+            if not schema.is_current(connection):
+                return False
+            journal.restore_tested(
+                connection, backup_file=manifest.file, sha256=manifest.sha256, size_bytes=manifest.size_bytes,
+                restore_ms=restore_ms, server_version=scratch.version, run_id=manifest.run_id, notes=notes,
+            )  # fmt: skip
+    except (AutopilotError, psycopg.Error) as trouble:
+        text = f"The test could not be written to the database ({type(trouble).__name__})."
+        world.tell(Noted(text=text, level="warning"))
+        return False
+    return True
+
+
+def _major(version: str) -> int:
+    return int(version.split(".", 1)[0])
