@@ -501,3 +501,14 @@ def test_the_tables_have_at_least_the_contracts_columns(recorded: Cli, database:
     for name, columns in promised.items():
         query = "select column_name from information_schema.columns where table_schema = 'automation' and table_name = %s"
         assert set(columns.split()) <= {row[0] for row in database.rows(query, name)}
+
+
+def test_a_plan_that_a_file_stands_in_the_way_of_has_the_form_of_any_other(recorded: Cli) -> None:
+    recorded.write(SECOND, SECOND_TEXT)
+    recorded.write(SECOND.replace(".sql", "_again.sql"), SECOND_TEXT)
+    ran = recorded("plan", "--json")
+    told = document(ran)
+    assert ran.code == 1
+    assert (told["pending"], told["applied"], told["drift"]) == ([], [], [])
+    assert [r["code"] for r in told["refusals"]] == ["duplicate_version"]
+    assert told["error"]["message"] in ran.err

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from autopilot.backups.fingerprint import Fingerprint
 from autopilot.backups.manifest import Manifest
 from autopilot.clock import Clock, elapsed_ms
 from autopilot.errors import Refused
+from autopilot.meanwhile import meanwhile
 from autopilot.postgres.address import libpq_environment, parameters
 from autopilot.postgres.clients import Installation
 from autopilot.postgres.queries import named
@@ -120,23 +120,8 @@ def _meanwhile(connection: Connection, *, timeout_s: float) -> Iterator[Callable
 
     What the fingerprint cannot read is the clearer complaint, and so comes first.
     """
-    came: list[Fingerprint | BaseException] = []
     sequences = fingerprints.sequences(connection)
-
-    def work() -> None:
-        try:
-            came.append(replace(fingerprints.read(connection, timeout_s=timeout_s), sequences=sequences))
-        except BaseException as cause:  # noqa: BLE001 - raised again by whoever waits
-            came.append(cause)
-
-    def seen() -> Fingerprint:
-        thread.join()
-        if isinstance(came[0], BaseException):
-            raise came[0]
-        return came[0]
-
-    thread = threading.Thread(target=work, name="fingerprint", daemon=True)
-    thread.start()
+    seen = meanwhile(lambda: replace(fingerprints.read(connection, timeout_s=timeout_s), sequences=sequences), name="fingerprint")
     try:
         yield seen
     except Refused:
@@ -145,7 +130,7 @@ def _meanwhile(connection: Connection, *, timeout_s: float) -> Iterator[Callable
     except BaseException:
         with contextlib.suppress(psycopg.Error):
             connection.cancel_safe(timeout=3)
-        thread.join(5)
+        seen.thread.join(5)
         raise
 
 

@@ -41,7 +41,17 @@ class Partial:
             os.link(self.path, self._target)
         except FileExistsError as cause:
             raise already_there(self._target) from cause
+        except OSError as cause:
+            if cause.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+                raise
+            self._rename()
         sync_directory(self._target.parent)
+
+    def _rename(self) -> None:
+        """Where the disk knows no links (exFAT, many network shares)."""
+        if os.path.lexists(self._target):
+            raise already_there(self._target)
+        self.path.rename(self._target)
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ def list_backups(frame: Frame, *, verify: bool) -> int:
 def verify(frame: Frame, *, files: tuple[str, ...]) -> int:
     """Hash backups (all here, or each FILE), decrypt them where a key is here, and read each to its end.
 
-    Exits 1 when one is not what its manifest describes, and names the next older good one.
+    Exits 1 when one is not what its manifest describes, and names the next older good one; or when the key is another's.
     """
     from autopilot.cli.documents_of_backups import verified_document, verified_lines
     from autopilot.cli.world import telling_world
@@ -99,7 +99,7 @@ def verify(frame: Frame, *, files: tuple[str, ...]) -> int:
         emit([verified_document(v) for v in found])
     else:
         say("\n".join(line for v in found for line in verified_lines(v)) or "There is nothing to verify here.")
-    return 0 if all(v.entry.state == "good" for v in found) else 1
+    return 0 if all(v.entry.state == "good" and v.read_whole is not False for v in found) else 1
 
 
 @command.command("prune")

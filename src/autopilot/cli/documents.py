@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autopilot.cli.complaints import error_document
+from autopilot.errors import AutopilotError
 from autopilot.migrations.effect import Effect
 from autopilot.migrations.lint import Finding
 from autopilot.migrations.locks import Lock
@@ -88,3 +89,10 @@ def plan_document(preview: Preview) -> dict[str, Any]:
         "ignored": [{"name": i.name, "why": i.why} for i in preview.listing.ignored],
         "one_transaction": preview.apart is None and bool(preview.migrations),
     }
+
+
+def refused_plan_document(error: AutopilotError, *, known: tuple[str, ...]) -> dict[str, Any]:
+    """`plan --json` where a file cannot even be read: nothing is planned, and why stands in both places."""
+    told = error_document(error, known=known)
+    refusal = {name: told[name] for name in ("code", "message", "hint", "file")}
+    return {"pending": [], "applied": [], "drift": [], "refusals": [refusal], "outcome": error.outcome, "error": told}

@@ -82,7 +82,11 @@ def _line(entry: Entry) -> str:
 
 def verified_document(verified: Verified) -> dict[str, Any]:
     """One of `backup verify --json`."""
-    return _entry_document(verified.entry, None) | {"read_whole": verified.read_whole, "instead": verified.instead}
+    return _entry_document(verified.entry, None) | {
+        "read_whole": verified.read_whole,
+        "why_not": verified.why_not,
+        "instead": verified.instead,
+    }
 
 
 def verified_lines(verified: Verified) -> list[str]:
@@ -90,7 +94,7 @@ def verified_lines(verified: Verified) -> list[str]:
     if entry.state != "good":
         older = f"The next older good one is {verified.instead}." if verified.instead else "There is no older good one here."
         return [f"{entry.file}  {entry.state}: {entry.why}", f"    {older}"]
-    read = "read to its end" if verified.read_whole else "not opened: no key is here"
+    read = "read to its end" if verified.read_whole else f"not opened: {verified.why_not or 'no key is here'}"
     return [f"{entry.file}  good, {read}, {_SIGNATURES[entry.signature]}"]
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autopilot.cli.frame import Frame, emit, options, say
+from autopilot.cli.frame import Frame, emit, known_secrets, options, say
 from autopilot.cli.world import quiet_world
 
 if TYPE_CHECKING:
+    from autopilot.errors import Refused
     from autopilot.migrations.segments import Migration
     from autopilot.workflows.preview import Preview
 
@@ -23,9 +24,15 @@ def command(frame: Frame, *, allow_out_of_order: bool, accept_edited: tuple[str,
 
     Writes nothing; a role that may only read is enough. Exits 1 when `migrate` would refuse.
     """
+    from autopilot.errors import Refused
     from autopilot.workflows.preview import preview
 
-    found = preview(quiet_world(frame), allow_out_of_order=allow_out_of_order, accept_edited=frozenset(accept_edited))
+    try:
+        found = preview(quiet_world(frame), allow_out_of_order=allow_out_of_order, accept_edited=frozenset(accept_edited))
+    except Refused as cause:
+        if cause.where.file is None or not frame.as_json:
+            raise
+        return _show_refused(cause)
     if frame.as_json:
         from autopilot.cli.documents import plan_document
 
@@ -33,6 +40,16 @@ def command(frame: Frame, *, allow_out_of_order: bool, accept_edited: tuple[str,
     else:
         say(described(found, verbose=frame.verbose))
     return 1 if found.plan.refusals else 0
+
+
+def _show_refused(cause: Refused) -> int:
+    """A plan that a file stands in the way of, in the form of any other."""
+    from autopilot.cli.complaints import sentences
+    from autopilot.cli.documents import refused_plan_document
+
+    click.echo(sentences(cause, known=known_secrets()), err=True, nl=False)
+    emit(refused_plan_document(cause, known=known_secrets()))
+    return cause.exit_code
 
 
 def described(found: Preview, *, verbose: bool) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from autopilot import programs
+from autopilot.meanwhile import Meanwhile, meanwhile
 from autopilot.migrations.segments import Migration
 
 
@@ -83,26 +82,9 @@ def lint(migrations: tuple[Migration, ...], *, server_major: int) -> Report:
     return Report(findings=tuple(sorted(found, key=lambda f: (order.get(f.file, 0), f.line, f.rule))))
 
 
-def begun(migrations: tuple[Migration, ...], *, server_major: int) -> Callable[[], Report]:
-    """`lint` on its way while the caller does something else; what is returned waits for it."""
-    came: list[Report | BaseException] = []
-
-    def work() -> None:
-        try:
-            came.append(lint(migrations, server_major=server_major))
-        except BaseException as cause:  # noqa: BLE001 - raised again by whoever waits
-            came.append(cause)
-
-    thread = threading.Thread(target=work, name="lint", daemon=True)  # a run that is stopped does not wait for it
-    thread.start()
-
-    def report() -> Report:
-        thread.join()
-        if isinstance(came[0], BaseException):
-            raise came[0]
-        return came[0]
-
-    return report
+def begun(migrations: tuple[Migration, ...], *, server_major: int) -> Meanwhile[Report]:
+    """`lint` on its way while the caller does something else."""
+    return meanwhile(lambda: lint(migrations, server_major=server_major), name="lint")
 
 
 def findings(output: bytes) -> tuple[Finding, ...]:

@@ -238,7 +238,7 @@ def _unparsed(text: str, file: str, position: int, words: str) -> Refused:
     content = text.split("\n")[line - 1]
     if text[position : position + 1] == "\\":
         return Refused(
-            f"{file}:{line}: {content.strip()[:80]!r} is a command of psql, not SQL.",
+            f"{file}:{line}: {content.strip()[:80]} is a command of psql, not SQL.",
             code="psql_command",
             hint=_psql_hint(text, position),
             where=Where(file=file, line=line, statement=shortened(content)),

@@ -17,7 +17,7 @@ from autopilot.backups import dump, encryption, names, partial, stores, work
 from autopilot.backups import manifest as manifests
 from autopilot.backups.dump import Backup, Source
 from autopilot.backups.manifest import Encryption, Manifest
-from autopilot.backups.stores import Store
+from autopilot.backups.stores import Store, local
 from autopilot.backups.stores.objects import Access
 from autopilot.config import Settings
 from autopilot.errors import Refused, UsageError
@@ -71,7 +71,7 @@ def safekeeping(settings: Settings) -> Safekeeping:
                 code="store_needs_encryption",
                 hint="Name public keys in backup_recipients, or write allow_plain = true for that store.",
             )
-        if store.is_local and store.url.removeprefix("file://") == str(settings.backups_dir.resolve()):
+        if store.is_local and local.directory(store.url).resolve() == settings.backups_dir.resolve():
             raise UsageError(
                 f"The backup store {store.url} is backups_dir itself: that is no second copy.",
                 code="bad_store",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ class Verified:
     entry: Entry
     #: Whether the archive was decrypted and read to its end; None: no key is here.
     read_whole: bool | None
+    #: Why it was not, where the file itself is what was made.
+    why_not: str | None = None
     #: The next older backup that is good, where this one is not.
     instead: str | None = None
 
@@ -46,6 +49,13 @@ class Fetched:
 def keys(settings: Settings) -> Keys:
     a = settings.backup_access
     return Keys(age_identity=a.age_identity, age_identity_file=a.age_identity_file, gnupg_home=a.gnupg_home)
+
+
+def _can_open(settings: Settings, manifest: Manifest) -> bool:
+    """Whether it is worth a try; which key it takes, shows then."""
+    if manifest.encryption == "gpg":
+        return shutil.which("gpg") is not None
+    return manifest.encryption == "none" or keys(settings).for_age()
 
 
 def verify(world: World, files: tuple[str, ...]) -> tuple[Verified, ...]:
@@ -69,16 +79,19 @@ def _verified(world: World, directory: Path, file: str) -> Verified:
         found = catalog.entries(directory, verify=True, only=file, secrets=secrets)
         entry = found[0] if found else _nothing(directory, file)
         read_whole: bool | None = False
+        why_not = None
         if entry.state == "good" and entry.manifest is not None:
             try:
                 read_whole = _read(world, step, directory / file, entry.manifest)
             except Refused as cause:
-                if cause.code not in {"backup_damaged", "backup_unreadable", "wrong_identity"}:
+                why_not = cause.message
+                if cause.code in {"backup_damaged", "backup_unreadable"}:
+                    entry = entry.but(state="damaged", why=cause.message)
+                elif cause.code != "wrong_identity":
                     raise
-                entry = entry.but(state="damaged", why=cause.message)
         step.says(f"{file}: {entry.state}" + (f", {entry.why}" if entry.why else ""))
     instead = None if entry.state == "good" else catalog.older_good(directory, file, secrets=secrets)
-    return Verified(entry=entry, read_whole=read_whole, instead=instead)
+    return Verified(entry=entry, read_whole=read_whole, why_not=why_not, instead=instead)
 
 
 def _nothing(directory: Path, file: str) -> Entry:
@@ -104,7 +117,7 @@ def opened(world: World, step: Step, backup: Path, manifest: Manifest) -> Iterat
 
 def _read(world: World, step: Step, backup: Path, manifest: Manifest) -> bool | None:
     """Whether the archive was read to its end; None where it is encrypted and no key is here."""
-    if manifest.encryption == "age" and not keys(world.settings).for_age():
+    if not _can_open(world.settings, manifest):
         world.tell(Noted(text=f"{backup.name} is what was made; no key is here to open it and read what is inside."))
         return None
     with opened(world, step, backup, manifest) as found:
@@ -216,7 +229,7 @@ def _opened(world: World, step: Step, path: Path, manifest: Manifest) -> Path | 
     """The plain archive beside the fetched one, with a manifest of its own."""
     if manifest.encryption == "none":
         return path
-    if manifest.encryption == "age" and not keys(world.settings).for_age():
+    if not _can_open(world.settings, manifest):
         world.tell(Noted(text=f"{path.name} stays encrypted: no key is here. Set AUTOPILOT_AGE_IDENTITY_FILE to open it."))
         return None
     plain = path.with_name(names.plain(path.name))

@@ -16,10 +16,13 @@ from autopilot.errors import Refused, UsageError
 _PIECE_BYTES = 1 << 20
 
 
+def directory(url: str) -> Path:
+    return Path(unquote(urlsplit(url).path))
+
+
 def opened(url: str, _access: Access) -> Objects:
     """Raises UsageError (`bad_store`)."""
-    parts = urlsplit(url)
-    path = Path(unquote(parts.path))
+    parts, path = urlsplit(url), directory(url)
     if parts.netloc not in {"", "localhost"} or not path.is_absolute() or "\0" in str(path):
         raise UsageError(
             f"The backup store {url!r} is not a directory's URL.",

@@ -79,14 +79,27 @@ class _Bucket:
         store = self._store()
         with manifests.regular(source) as stream, self._told(name):
             size_bytes = source.stat().st_size
-            if size_bytes <= _ONE_REQUEST_BYTES:
-                obstore.put(store, name, stream.read(), mode="create", use_multipart=False)
+            if size_bytes <= _ONE_REQUEST_BYTES and self._put_at_once(store, name, stream.read()):
                 return
             if name in self._listed(store):
                 raise _exists(self.url, name)
+            stream.seek(0)
             part_bytes = max(_PART_BYTES, -(-size_bytes // _MOST_PARTS))
             pieces = iter(lambda: stream.read(part_bytes), b"")
             obstore.put(store, name, pieces, use_multipart=True, chunk_size=part_bytes, max_concurrency=4)
+
+    def _put_at_once(self, store: S3Store, name: str, body: bytes) -> bool:
+        """Whether it is done: some stores do not know how to refuse writing over something, and say so."""
+        import obstore
+        import obstore.exceptions
+
+        try:
+            obstore.put(store, name, body, mode="create", use_multipart=False)
+        except obstore.exceptions.BaseError as cause:
+            if not {"NotImplemented", "501"} & set(_answers(str(cause))):
+                raise
+            return False
+        return True
 
     def chunks(self, name: str) -> Iterator[bytes]:
         import obstore
@@ -161,8 +174,7 @@ _ANSWERS = {
 
 def _failure(url: str, name: str, cause: Exception) -> Refused:
     words = str(cause)
-    answered = _CODE.search(words), _STATUS.search(words)
-    keys = [match[1] for match in answered if match is not None]
+    keys = _answers(words)
     for key in keys:
         if key in _ANSWERS:
             code, means, hint = _ANSWERS[key]
@@ -182,6 +194,11 @@ def _failure(url: str, name: str, cause: Exception) -> Refused:
         hint="See what it says of that.",
         retryable=True,
     )
+
+
+def _answers(words: str) -> list[str]:
+    """The store's own code and the HTTP status, where it answered."""
+    return [match[1] for match in (_CODE.search(words), _STATUS.search(words)) if match is not None]
 
 
 def _exists(url: str, name: str) -> Refused:
