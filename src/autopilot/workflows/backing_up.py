@@ -192,4 +192,5 @@ def _in_words(taken: Taken) -> str:
     manifest = taken.backup.manifest
     how = "not encrypted" if manifest.encryption == "none" else f"encrypted with {manifest.encryption}"
     copies = sum(copy.failed is None for copy in taken.copies)
-    return f"{manifest.file}: {manifest.size_bytes:,} bytes, {sum(manifest.rows.values()):,} rows, {how}, {copies} more copies"
+    where = f", in {copies} of {len(taken.copies)} stores" if taken.copies else ""
+    return f"{manifest.file}: {manifest.size_bytes:,} bytes, {sum(manifest.rows.values()):,} rows, {how}{where}"

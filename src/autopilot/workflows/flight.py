@@ -9,24 +9,20 @@ from collections import Counter
 
 from autopilot.alerts import wording
 from autopilot.audit import journal, schema
-from autopilot.backups import dump
-from autopilot.errors import AutopilotError, Refused, Stranded
+from autopilot.errors import AutopilotError, Stranded
 from autopilot.events import Noted, told
 from autopilot.migrations import history
 from autopilot.migrations.lint import Finding, lint
 from autopilot.migrations.locks import Lock, is_gentle, strongest
 from autopilot.migrations.plan import Plan
 from autopilot.migrations.segments import Migration
-from autopilot.postgres import clients, embedded
-from autopilot.postgres.session import RUN_PREFIX, Connection, Server, size_bytes
+from autopilot.postgres.session import Connection, Server
 from autopilot.workflows import cutting, planning
-from autopilot.workflows.applying import apply_and_record, stamp
+from autopilot.workflows.applying import apply_and_record
 from autopilot.workflows.cutting import Order
 from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.notices import announce, as_told, tell_channel
 from autopilot.workflows.preflight import Cleared, Tools, tools
-from autopilot.workflows.proof import answers_already, prove, trigger
-from autopilot.workflows.rehearsal import rehearse, stood_in
 from autopilot.workflows.resume import settle
 from autopilot.workflows.world import World
 
@@ -38,9 +34,7 @@ def fly(world: World, wish: Wish, book: Logbook, cleared: Cleared, *, connection
     if order.all:
         found = _tools(world, wish, cleared, order)
         _lint(world, book, order.all, cleared)
-        _back_up(world, wish, book, found, connection)
-        announce(world, wish, book)
-        _rehearse(world, wish, book, order, found, cleared.server, connection)
+        _secure(world, wish, book, order, found, cleared.server, connection)
     if order.now:
         _say_locks(world, book, order)
         apply_and_record(world, wish, book, order.now, cleared.server, connection=connection, holder=holder)
@@ -67,7 +61,11 @@ def _settle(world: World, wish: Wish, book: Logbook, server: Server, connection:
 
 def _sweep(world: World) -> None:
     """Removes what dead runs left on this machine: half-written backups, scratch servers."""
+    from autopilot.postgres import embedded
+
     if world.settings.backups_dir.is_dir():
+        from autopilot.backups import dump
+
         dump.sweep(world.settings.backups_dir)
     embedded.sweep()
 
@@ -141,61 +139,14 @@ def _summed_up(findings: tuple[Finding, ...]) -> str:
     return ", ".join(f"{counts[s]} {s}" for s in ("danger", "warning", "info") if counts[s]) or "nothing to remark"
 
 
-def _back_up(world: World, wish: Wish, book: Logbook, found: Tools, connection: Connection) -> None:
+def _secure(world: World, wish: Wish, book: Logbook, order: Order, found: Tools, server: Server, connection: Connection) -> None:
     if found.dump_client is None:
         world.tell(Noted(text="No backup and no rehearsal, as asked: the target is all there is.", level="warning"))
+        announce(world, wish, book)
         return
-    with told(world.tell, world.clock, "backup", "Backing up") as step:
-        source = dump.Source(
-            url=world.database_url, client=found.dump_client, size_bytes=size_bytes(connection),
-            application_name=RUN_PREFIX + wish.run.run_id,
-            compression="zstd" if clients.zstd(found.dump_client) else "1",
-        )  # fmt: skip
-        book.backup = dump.take(
-            source, world.settings.backups_dir, connection=connection, run_id=wish.run.run_id, commit_sha=wish.run.commit_sha,
-            clock=world.clock, timeout_s=world.settings.backup_timeout_s,
-            progress=lambda written: step.progress(written, None, "bytes"),
-        )  # fmt: skip
-        manifest = book.backup.manifest
-        rows = sum(manifest.rows.values())
-        step.says(f"{manifest.file}: {size(manifest.size_bytes)}, {len(manifest.rows)} tables, {rows:,} rows, read back whole")
+    from autopilot.workflows import safety_net
 
-
-def _rehearse(
-    world: World, wish: Wish, book: Logbook, order: Order, found: Tools, server: Server, connection: Connection
-) -> None:
-    if book.backup is None:
-        return
-    if found.scratch is None:
-        _unrehearsed(world, found.no_scratch)
-        return
-    with told(world.tell, world.clock, "rehearse", "Rehearsing on the restored backup") as step:
-        try:
-            book.rehearsal = r = rehearse(
-                world, step, backup=book.backup, batches=tuple(b for b in (order.now, order.waiting) if b),
-                server=server, scratch=found.scratch, stamp=stamp(wish.run),
-            )  # fmt: skip
-        except Refused as cause:
-            if cause.code != "extension_missing" or world.settings.rehearsal != "auto":
-                raise
-            step.skips("not possible here")
-            _unrehearsed(world, cause.message)
-            return
-        manifest = book.backup.manifest
-        journal.restore_tested(
-            connection, backup_file=manifest.file, sha256=manifest.sha256, size_bytes=manifest.size_bytes,
-            restore_ms=r.restore_ms, server_version=r.server_version, run_id=wish.run.run_id, notes="restored for its rehearsal",
-        )  # fmt: skip
-        step.says(
-            f"restored in {r.restore_ms / 1000:.1f} s, applied in {r.apply_ms} ms on PostgreSQL {r.server_version} ({r.origin})"
-            f"{stood_in(r.stood_in)}"
-        )
-
-
-def _unrehearsed(world: World, why: str | None) -> None:
-    asked, because = (", as asked", "") if why is None else ("", f" {why}")
-    text = f"No rehearsal{asked}: the target is the first to see these migrations.{because}"
-    world.tell(Noted(text=text, level="warning"))
+    safety_net.spread(world, wish, book, order, found, server, connection)
 
 
 def _say_locks(world: World, book: Logbook, order: Order) -> None:
@@ -216,6 +167,8 @@ def locks_by_text(migrations: tuple[Migration, ...]) -> tuple[Lock, ...]:
 def _deploy(world: World, wish: Wish, book: Logbook, connection: Connection, *, owed: int | None, waited_for: bool) -> None:
     if not wish.deploy or (owed is None and not waited_for):
         return
+    from autopilot.workflows.proof import answers_already, prove, trigger
+
     if owed is None:
         book.deploy = answers_already(world, connection, wish.run)
         if book.deploy is not None:
@@ -285,8 +238,3 @@ def counted(migrations: tuple[Migration, ...]) -> str:
 
 def _count(number: int) -> str:
     return f"{number} migration" + ("" if number == 1 else "s")
-
-
-def size(number: int) -> str:
-    """Bytes for a person."""
-    return f"{number / 1024:.0f} KiB" if number < 1 << 20 else f"{number / (1 << 20):.1f} MiB"

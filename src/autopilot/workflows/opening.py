@@ -90,6 +90,7 @@ def _verified(world: World, directory: Path, file: str) -> Verified:
                 elif cause.code != "wrong_identity":
                     raise
         step.says(f"{file}: {entry.state}" + (f", {entry.why}" if entry.why else ""))
+        step.state = "done" if entry.state == "good" else "failed"
     instead = None if entry.state == "good" else catalog.older_good(directory, file, secrets=secrets)
     return Verified(entry=entry, read_whole=read_whole, why_not=why_not, instead=instead)
 

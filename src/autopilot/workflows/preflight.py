@@ -115,10 +115,10 @@ def _may_run(world: World, wish: Wish, pending: tuple[Migration, ...]) -> None:
 
 def tools(world: World, wish: Wish, server: Server) -> Tools:
     """The client programs and the scratch server's. Raises Refused where one that is needed is missing."""
-    from autopilot.postgres import clients
-
     if not wish.backup:
         return Tools()
+    from autopilot.postgres import clients
+
     found = clients.installations(world.settings.postgres_bin_dir)
     dump_client = clients.for_dump(found, server_major=server.major)
     if not wish.rehearsal or world.settings.rehearsal == "off":

@@ -81,6 +81,7 @@ class _Bucket:
             size_bytes = source.stat().st_size
             if size_bytes <= _ONE_REQUEST_BYTES and self._put_at_once(store, name, stream.read()):
                 return
+            # Parts cannot be put on a condition; a name holds its run's random id, so that only the same file would race.
             if name in self._listed(store):
                 raise _exists(self.url, name)
             stream.seek(0)
