@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +20,17 @@ from tests.conftest import Cli, Database, Ran
 from tests.s3server import BUCKET, KEY, S3, SECRET, free_port, s3_server
 
 from autopilot.backups import manifest as manifests
+from autopilot.backups.dump import Source
+from autopilot.clock import SystemClock
+from autopilot.config import load
+from autopilot.events import Step
+from autopilot.http import request
+from autopilot.postgres import clients
+from autopilot.postgres.session import session
 from autopilot.secret import Secret
+from autopilot.workflows.backing_up import backed_up
+from autopilot.workflows.opening import opened
+from autopilot.workflows.world import World
 
 SIGNING = "5ec4e7" * 10 + "5ec4"
 
@@ -155,7 +166,11 @@ def test_an_unencrypted_backup_does_not_leave_the_machine(project: Cli, s3: S3, 
 
 def test_a_required_store_that_fails_refuses_the_backup_and_says_where_it_is(project: Cli, identity: Any) -> None:
     configure(project, recipients(identity) + store("s3://copies/prod"))
-    env: dict[str, Any] = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    env: dict[str, Any] = {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
+    }
     ran = project("backup", "create", "--json", **env)
     error = document(ran)["error"]
     assert (ran.code, error["code"], error["retryable"]) == (1, "store_unreachable", True)
@@ -218,8 +233,9 @@ def test_a_store_over_the_open_network_must_be_encrypted(project: Cli) -> None:
     assert (ran.code, document(ran)["error"]["code"]) == (2, "bad_store")
 
 
-def test_the_backups_directory_is_no_store_of_its_own(project: Cli) -> None:
-    configure(project, store(project.backups.as_uri()))
+@pytest.mark.parametrize("end", ["", "/", "/../backups"])
+def test_the_backups_directory_is_no_store_of_its_own(project: Cli, end: str) -> None:
+    configure(project, store(project.backups.as_uri() + end))
     assert document(project("backup", "create", "--json"))["error"]["code"] == "bad_store"
 
 
@@ -230,6 +246,31 @@ def test_what_a_killed_run_left_unencrypted_is_swept_by_the_next(project: Cli, i
     configure(project, recipients(identity))
     made(project)
     assert not left.exists()
+
+
+def test_the_plain_archive_is_at_hand_for_the_length_of_the_block(project: Cli, database: Database, identity: Any) -> None:
+    configure(project, f'backups_dir = "{project.backups}"\n' + recipients(identity))
+    variables = {"SUPABASE_DB_URL": database.url, "AUTOPILOT_AGE_IDENTITY": str(identity)}
+    world = World(
+        settings=load(variables=variables, file=project.home / "autopilot.toml"), clock=SystemClock(), request=request,
+        chance=random.Random(1), tell=lambda _: None,
+    )  # fmt: skip
+    step = Step(name="backup", tell=world.tell)
+    client = clients.for_dump(clients.installations(), server_major=17)
+    url = Secret(database.url)
+    source = Source(url=url, client=client, application_name="test", compression="1", size_bytes=1)
+    with session(url, application_name="test") as connection:
+        with backed_up(world, step, source=source, connection=connection, run_id="c0ffee", commit_sha="abc") as taken:
+            plain, manifest = taken.backup.path, taken.backup.manifest
+            assert (manifests.sha256(plain), plain.stat().st_size) == (manifest.plain_sha256, manifest.plain_size_bytes)
+            assert plain.parent != project.backups
+            assert plain.parent.stat().st_mode & 0o777 == 0o700
+        assert not plain.parent.exists()
+    kept = project.backups / manifest.file
+    manifests.check(manifests.read(manifests.path_of(kept)), kept)
+    with opened(world, step, kept, manifest) as again:
+        assert manifests.sha256(again.path) == manifest.plain_sha256
+    assert files(project) == [manifest.file, manifest.file + ".manifest.json"]
 
 
 # --- list and verify ------------------------------------------------------------------------------------------------------
@@ -281,7 +322,8 @@ def test_verify_opens_what_is_encrypted_where_a_key_is(project: Cli, identity: A
     assert (with_key.code, document(with_key)[0]["read_whole"]) == (0, True)
     other = project("backup", "verify", "--json", AUTOPILOT_AGE_IDENTITY=str(pyrage.x25519.Identity.generate()))
     assert other.code == 1
-    assert "not encrypted to any key that is here" in document(other)[0]["why"]
+    assert (document(other)[0]["state"], document(other)[0]["read_whole"]) == ("good", False)
+    assert "not encrypted to any key that is here" in document(other)[0]["why_not"]
     nonsense = project("backup", "verify", "--json", AUTOPILOT_AGE_IDENTITY="AGE-SECRET-KEY-1NONSENSE")
     assert (nonsense.code, document(nonsense)["error"]["code"]) == (2, "bad_identity")
     assert files(project) == [file, file + ".manifest.json"]
@@ -552,7 +594,7 @@ def test_gnupg_encrypts_and_opens_too(project: Cli, gnupg: tuple[Path, str], tmp
     other.mkdir(mode=0o700)
     refused = project("backup", "verify", "--json", GNUPGHOME=str(other))
     assert refused.code == 1
-    assert "not encrypted to any key that is here" in document(refused)[0]["why"]
+    assert "not encrypted to any key that is here" in document(refused)[0]["why_not"]
     unknown = project("backup", "create", "--json", GNUPGHOME=str(other))
     assert (unknown.code, document(unknown)["error"]["code"]) == (1, "encryption_failed")
 

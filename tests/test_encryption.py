@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -169,6 +170,18 @@ def sealed_again(directory: Path, progress: encryption.Progress = nothing) -> No
     encryption.encrypt(
         directory / "plain", directory / "again", recipients=RECIPIENTS, gnupg_home=None, timeout_s=60, progress=progress
     )
+
+
+def test_a_disk_without_links_does_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    cipher, manifest = sealed(tmp_path, b"rows")
+    assert opened(cipher, manifest).read_bytes() == b"rows"
+    with pytest.raises(Refused) as caught:
+        opened(cipher, manifest)
+    assert caught.value.code == "backup_exists"
 
 
 def test_an_interruption_is_passed_on_and_leaves_nothing(tmp_path: Path) -> None:

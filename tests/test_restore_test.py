@@ -69,3 +69,52 @@ def test_a_damaged_backup_is_refused_and_the_older_good_one_named(cli: Cli, back
 def test_without_any_backup_it_says_so(cli: Cli) -> None:
     ran = cli("backup", "restore-test", "--json")
     assert (ran.code, json.loads(ran.out)["error"]["code"]) == (1, "no_backup")
+
+
+def keys() -> tuple[str, str]:
+    """A recipient and its identity."""
+    import pyrage
+
+    identity = pyrage.x25519.Identity.generate()
+    return str(identity.to_public()), str(identity)
+
+
+def test_a_release_keeps_only_the_encrypted_backup_and_rehearses_on_the_plain_one(cli: Cli, database: Database) -> None:
+    recipient, identity = keys()
+    second = cli.home / "second"
+    (cli.home / "autopilot.toml").write_text(f'backup_recipients = ["{recipient}"]\n[[backup_store]]\nurl = "file://{second}"\n')
+    second.mkdir()
+    database.run("create table kept (id int); insert into kept select generate_series(1, 100)")
+    cli.write("1_a.sql", "create table a (id int);")
+    ran = cli("migrate", "--no-deploy", AUTOPILOT_SECRET="a" * 64)
+    assert ran.code == 0, ran.err
+    assert "encrypted with age, 1 of 1 copies made" in ran.err
+    assert "rehearse" in ran.err
+    kept = [f.name for f in cli.backups.iterdir()]
+    (name,) = [n for n in kept if n.endswith(".dump.age")]
+    assert sorted(kept) == [name, name + ".manifest.json"]
+    assert {f.name for f in second.iterdir()} == set(kept)
+    assert database.value("select backup_file from automation.migration_log") == name
+    closed = cli("backup", "restore-test", "--json")
+    assert closed.code != 0
+    tested = cli("backup", "restore-test", AUTOPILOT_AGE_IDENTITY=identity)
+    assert tested.code == 0, tested.err
+    assert f"{name} came back as it was" in tested.out
+    assert [f.name for f in cli.backups.iterdir() if f.name not in kept] == []
+
+
+def test_a_copy_that_cannot_be_made_stops_the_release_before_anything_is_applied(cli: Cli, database: Database) -> None:
+    recipient, _ = keys()
+    (cli.home / "autopilot.toml").write_text(f'backup_recipients = ["{recipient}"]\n[[backup_store]]\nurl = "s3://nowhere/x"\n')
+    cli.write("1_a.sql", "create table a (id int);")
+    unset = cli("migrate", "--no-deploy", "--json")
+    assert (unset.code, json.loads(unset.out)["error"]["code"]) == (2, "no_store_keys")
+    assert database.value("select to_regnamespace('automation') is null")
+
+
+def test_a_bad_recipient_is_found_before_the_lock(cli: Cli, database: Database) -> None:
+    (cli.home / "autopilot.toml").write_text('backup_recipients = ["age1nonsense"]\n')
+    cli.write("1_a.sql", "create table a (id int);")
+    ran = cli("migrate", "--no-deploy", "--json")
+    assert (ran.code, json.loads(ran.out)["error"]["code"]) == (2, "bad_recipient")
+    assert database.value("select to_regnamespace('automation') is null")

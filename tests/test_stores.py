@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from tests.s3server import BUCKET, KEY, S3, SECRET, free_port, s3_server
 
@@ -210,6 +213,71 @@ def test_an_endpoint_that_does_not_answer_is_said(tmp_path: Path) -> None:
         with refused("store_unreachable") as caught:
             stores.put(bucket(nowhere), *backup(tmp_path / "here", size_bytes=size_bytes))
         assert caught.value.retryable
+
+
+class Between(ThreadingHTTPServer):
+    """Stands between us and the real server, and has its own ideas."""
+
+    def __init__(self, server: S3, *, no_conditions: bool = False, bends: bool = False) -> None:
+        super().__init__(("127.0.0.1", 0), _Passing)
+        self.behind, self.no_conditions, self.bends = server.endpoint, no_conditions, bends
+
+    def __enter__(self) -> S3:  # type: ignore[override]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return S3(endpoint=f"http://127.0.0.1:{self.server_port}")
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Passing(BaseHTTPRequestHandler):
+    server: Between
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.server.no_conditions and "if-none-match" in self.headers:
+            self._answer(501, {}, b"<Error><Code>NotImplemented</Code></Error>")
+            return
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in {"host", "connection"}}
+        reply = httpx2.request(self.command, self.server.behind + self.path, headers=headers, content=body)
+        found = reply.content
+        if self.server.bends and self.command == "GET" and ".dump" in self.path and found:
+            found = found[:-1] + bytes([found[-1] ^ 1])
+        self._answer(reply.status_code, dict(reply.headers), found)
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in {"content-length", "transfer-encoding", "connection", "date", "server"}:
+                self.send_header(name, value)
+        length = len(body) if self.command != "HEAD" else int(headers.get("content-length", 0))
+        self.send_header("content-length", str(length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass_on  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_store_that_knows_no_conditions_is_asked_first(server: S3, tmp_path: Path) -> None:
+    server.empty()
+    with Between(server, no_conditions=True) as old:
+        path, manifest = backup(tmp_path / "here")
+        stores.put(bucket(old), path, manifest)
+        assert server.read(f"prod/{FILE}") == path.read_bytes()
+        with refused("store_exists"):
+            bucket(old).objects.put(FILE, path)
+
+
+@pytest.mark.parametrize("size_bytes", [1000, 17 << 20], ids=["one request", "many parts"])
+def test_a_store_that_gives_back_something_else_is_found_out(server: S3, tmp_path: Path, size_bytes: int) -> None:
+    server.empty()
+    with Between(server, bends=True) as bad, refused("store_damaged"):
+        stores.put(bucket(bad), *backup(tmp_path / "here", size_bytes=size_bytes))
+    assert server.names() == []
 
 
 def test_keys_that_are_not_accepted_are_said_and_not_shown(tmp_path: Path) -> None:

@@ -64,9 +64,10 @@ def _sweep(world: World) -> None:
     from autopilot.postgres import embedded
 
     if world.settings.backups_dir.is_dir():
-        from autopilot.backups import dump
+        from autopilot.backups import dump, work
 
         dump.sweep(world.settings.backups_dir)
+        work.sweep(world.settings.backups_dir)
     embedded.sweep()
 
 

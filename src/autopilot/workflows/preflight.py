@@ -93,7 +93,9 @@ def _cleared(
     schema.require_rights(connection, server)
     if wish.backup and pending:
         from autopilot.backups import dump
+        from autopilot.workflows.backing_up import safekeeping
 
+        safekeeping(world.settings)
         dump.prepare(world.settings.backups_dir, database_bytes=size_bytes(connection))
     found = tools(world, wish, server) if pending else Tools()
     return Cleared(files=files, server=server, tools=found, pending=pending, linted=linted)

@@ -9,13 +9,13 @@ import psycopg
 from autopilot.audit import journal, schema
 from autopilot.backups import catalog
 from autopilot.backups.catalog import Entry
-from autopilot.backups.dump import Backup
 from autopilot.backups.manifest import Manifest
 from autopilot.errors import AutopilotError, Refused
 from autopilot.events import Noted, told
 from autopilot.postgres import clients
 from autopilot.postgres.clients import Installation
 from autopilot.postgres.session import READER_NAME, session
+from autopilot.workflows.opening import opened
 from autopilot.workflows.reading import reached
 from autopilot.workflows.rehearsal import restored, stood_in
 from autopilot.workflows.world import World
@@ -53,10 +53,11 @@ def restore_test(world: World, *, file: str | None) -> Tested:
         clients.installations(world.settings.postgres_bin_dir),
         server_major=_major(manifest.server_version), at_least=_major(manifest.tool_version),
     )  # fmt: skip
-    backup = Backup(path=world.settings.backups_dir / manifest.file, manifest=manifest)
+    path = world.settings.backups_dir / manifest.file
     try:
         with (
             told(world.tell, world.clock, "restore", "Restoring it into a scratch server") as step,
+            opened(world, step, path, manifest) as backup,
             restored(world, backup, scratch) as copy,
         ):
             step.says(

@@ -5,6 +5,9 @@ pg_dump + fingerprint → read back → (notice: it begins) → restore into a s
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from autopilot.audit import journal
 from autopilot.backups import dump
 from autopilot.errors import Refused
@@ -12,6 +15,7 @@ from autopilot.events import Noted, told
 from autopilot.postgres import clients
 from autopilot.postgres.session import RUN_PREFIX, Connection, Server, size_bytes
 from autopilot.workflows.applying import stamp
+from autopilot.workflows.backing_up import Taken, backed_up
 from autopilot.workflows.cutting import Order
 from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.notices import announce
@@ -22,28 +26,40 @@ from autopilot.workflows.world import World
 
 def spread(world: World, wish: Wish, book: Logbook, order: Order, found: Tools, server: Server, connection: Connection) -> None:
     """Takes the backup and rehearses on it. Raises Refused: nothing was touched."""
-    _back_up(world, wish, book, found, connection)
-    announce(world, wish, book)
-    _rehearse(world, wish, book, order, found, server, connection)
+    with contextlib.ExitStack() as until_rehearsed:
+        until_rehearsed.enter_context(_backed_up(world, wish, book, found, connection))
+        announce(world, wish, book)
+        _rehearse(world, wish, book, order, found, server, connection)
 
 
-def _back_up(world: World, wish: Wish, book: Logbook, found: Tools, connection: Connection) -> None:
+@contextlib.contextmanager
+def _backed_up(world: World, wish: Wish, book: Logbook, found: Tools, connection: Connection) -> Iterator[None]:
+    """The plain archive is at hand for the length of the block; what is kept of it may be encrypted."""
     if found.dump_client is None:  # pragma: no cover - whoever spreads the net has looked
-        return
-    with told(world.tell, world.clock, "backup", "Backing up") as step:
-        source = dump.Source(
-            url=world.database_url, client=found.dump_client, size_bytes=size_bytes(connection),
-            application_name=RUN_PREFIX + wish.run.run_id,
-            compression="zstd" if clients.zstd(found.dump_client) else "1",
-        )  # fmt: skip
-        book.backup = dump.take(
-            source, world.settings.backups_dir, connection=connection, run_id=wish.run.run_id, commit_sha=wish.run.commit_sha,
-            clock=world.clock, timeout_s=world.settings.backup_timeout_s,
-            progress=lambda written: step.progress(written, None, "bytes"),
-        )  # fmt: skip
-        manifest = book.backup.manifest
-        rows = sum(manifest.rows.values())
-        step.says(f"{manifest.file}: {size(manifest.size_bytes)}, {len(manifest.rows)} tables, {rows:,} rows, read back whole")
+        raise AssertionError
+    with contextlib.ExitStack() as stack:
+        with told(world.tell, world.clock, "backup", "Backing up") as step:
+            source = dump.Source(
+                url=world.database_url, client=found.dump_client, size_bytes=size_bytes(connection),
+                application_name=RUN_PREFIX + wish.run.run_id,
+                compression="zstd" if clients.zstd(found.dump_client) else "1",
+            )  # fmt: skip
+            taken = stack.enter_context(
+                backed_up(
+                    world, step, source=source, connection=connection, run_id=wish.run.run_id, commit_sha=wish.run.commit_sha
+                )
+            )
+            book.backup = taken.backup
+            step.says(_in_words(taken))
+        yield
+
+
+def _in_words(taken: Taken) -> str:
+    manifest, copies = taken.backup.manifest, sum(copy.failed is None for copy in taken.copies)
+    what = f"{size(manifest.size_bytes)}, {len(manifest.rows)} tables, {sum(manifest.rows.values()):,} rows, read back whole"
+    encrypted = "" if manifest.encryption == "none" else f", encrypted with {manifest.encryption}"
+    where = f", {copies} of {len(taken.copies)} copies made" if taken.copies else ""
+    return f"{manifest.file}: {what}{encrypted}{where}"
 
 
 def _rehearse(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from autopilot.audit import reports
 from autopilot.audit.reports import LastMigration, LastRun
@@ -36,7 +35,7 @@ def standing(world: World) -> Standing:
         known = reports.exists(connection)
         last_run = reports.last_run(connection) if known else None
         incidents = reports.open_incidents(connection) if known else 0
-    backups = catalog.entries(world.settings.backups_dir, verify=False)
+    backups = catalog.entries(world.settings.backups_dir, verify=False, secrets=world.settings.backup_access.signing)
     return Standing(
         server=server,
         plan=decided,
@@ -64,7 +63,7 @@ def rollback_plan(world: World, *, to: str | None) -> WayBack:
 
 
 def _facts(world: World, connection: Connection, found: LastMigration | None) -> Facts:
-    entry = None if found is None or found.backup_file is None else _entry(world.settings.backups_dir, found.backup_file)
+    entry = None if found is None or found.backup_file is None else _entry(world, found.backup_file)
     good = entry is not None and entry.state == "good" and entry.manifest is not None
     return Facts(
         run_id=None if found is None else found.run_id,
@@ -77,5 +76,6 @@ def _facts(world: World, connection: Connection, found: LastMigration | None) ->
     )
 
 
-def _entry(directory: Path, file: str) -> Entry | None:
-    return next((e for e in catalog.entries(directory, verify=True, only=file)), None)
+def _entry(world: World, file: str) -> Entry | None:
+    secrets = world.settings.backup_access.signing
+    return next(iter(catalog.entries(world.settings.backups_dir, verify=True, only=file, secrets=secrets)), None)
