@@ -153,6 +153,9 @@ def _transactions(visits: int) -> dict[str, int]:
     return {"A1": visits, "A2": visits, "A6": visits, "A7": visits, "A8": visits}
 
 
+#: Those of the lock and of applying; the backup's and the rehearsal's are in test_backup_kill_points.
+OWN = {point for point in POINTS if point[0] in "LA"}
+
 #: How often an undisturbed run comes to each point.
 VISITS = MappingProxyType({
     TOGETHER: {**_ONCE, **_transactions(1), "A2": 3, "A3": 1},
@@ -211,7 +214,7 @@ def states(project: Project, new_database: Callable[[], Database]) -> tuple[tupl
 
 
 def test_the_table_names_every_point_there_is() -> None:
-    assert {point for visits in VISITS.values() for point in visits} == set(POINTS)
+    assert {point for visits in VISITS.values() for point in visits} == OWN
     assert {(c.project, c.point) for c in CASES} >= QUICK
 
 
@@ -251,7 +254,7 @@ def test_no_point_is_visited_more_often_than_the_table_says(
     cli: Cli, new_database: Callable[[], Database], project: Project
 ) -> None:
     wanted = states(project, new_database)
-    for point in POINTS:
+    for point in sorted(OWN):
         database = new_database()
         cli.env["SUPABASE_DB_URL"] = database.url
         project.write(cli, database)

@@ -25,6 +25,7 @@ from autopilot.backups.fingerprint import Fingerprint
 from autopilot.backups.manifest import Manifest
 from autopilot.clock import Clock, elapsed_ms
 from autopilot.errors import Refused
+from autopilot.killpoints import Reached, nowhere
 from autopilot.meanwhile import meanwhile
 from autopilot.postgres.address import libpq_environment, parameters
 from autopilot.postgres.clients import Installation
@@ -81,6 +82,7 @@ def take(
     clock: Clock,
     timeout_s: float,
     progress: Callable[[int], None],
+    reached: Reached = nowhere,
 ) -> Backup:
     """A complete, readable, described backup in `directory`, or nothing under its final name.
 
@@ -91,15 +93,19 @@ def take(
     prepare(directory, database_bytes=source.size_bytes)
     name = file_name(taken_at, run_id)
     everybody = roles.roles(connection)
+    reached("B1")
     with _partial(directory, name) as partial, snapshot(connection) as moment:
         with _meanwhile(connection, timeout_s=timeout_s) as seen:
-            _dump(source, partial, moment, timeout_s=timeout_s, progress=progress)
+            _dump(source, partial, moment, timeout_s=timeout_s, progress=progress, reached=reached)
         fingerprint = seen()
         _read_back(source.client, partial, timeout_s=timeout_s)
         digest, size_bytes = manifests.sha256(partial), partial.stat().st_size
+        reached("B3")
         _sync(partial)
+        reached("B4")
         os.link(partial, directory / name)
         manifests.sync_directory(directory)
+    reached("B5")
     described = Manifest(
         format_version=1, file=name, size_bytes=size_bytes, sha256=digest, taken_at=taken_at,
         duration_ms=elapsed_ms(clock, begun_s), run_id=run_id, commit_sha=commit_sha,
@@ -243,10 +249,13 @@ def _partial(directory: Path, name: str) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _dump(source: Source, partial: Path, moment: Snapshot, *, timeout_s: float, progress: Callable[[int], None]) -> None:
+def _dump(
+    source: Source, partial: Path, moment: Snapshot, *, timeout_s: float, progress: Callable[[int], None], reached: Reached
+) -> None:
     command = dump_command(source, partial, snapshot_name=moment.name, timeout_s=timeout_s)
     deadline_s = time.monotonic() + timeout_s
     with programs.running(command, stdout=subprocess.DEVNULL) as child:
+        reached("B2")
         while child.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0.1)

@@ -96,7 +96,9 @@ def backed_up(
         plain = _dump(world, step, into, source, connection, run_id=run_id, commit_sha=commit_sha)
         manifest = plain.manifest if kept.encryption == "none" else _encrypt(world, step, plain, directory, kept.encryption)
         manifest = _describe(manifest, directory, world.settings)
+        world.reached("B6")
         copies = _copy(world, step, kept.stores, directory / manifest.file, manifest)
+        world.reached("B8")
         yield Taken(backup=Backup(path=plain.path, manifest=manifest), copies=copies)
 
 
@@ -106,6 +108,7 @@ def _dump(
     return dump.take(
         source, into, connection=connection, run_id=run_id, commit_sha=commit_sha, clock=world.clock,
         timeout_s=world.settings.backup_timeout_s, progress=lambda written: step.progress(written, None, "bytes"),
+        reached=world.reached,
     )  # fmt: skip
 
 

@@ -84,9 +84,11 @@ def restored(world: World, backup: Backup, scratch: Installation) -> Iterator[Re
     with embedded.running(scratch, superuser=_SUPERUSER) as copy:
         with session(copy.url(), application_name=READER_NAME) as connection:
             restore.prepare(connection, manifest.roles, owner=manifest.role, password=password, database=_DATABASE)
+        world.reached("R1")
         begun_s = world.clock.monotonic_s()
         stood_in = restore.restore(backup.path, copy.url(_DATABASE), client=scratch, jobs=2, timeout_s=timeout_s)
         restore_ms = elapsed_ms(world.clock, begun_s)
+        world.reached("R2")
         _compare(copy.url(_DATABASE), manifest, stood_in, timeout_s=timeout_s)
         yield Restored(
             url=copy.url(_DATABASE, user=manifest.role, password=password), restore_ms=restore_ms, stood_in=stood_in.extensions
@@ -116,6 +118,13 @@ def _fly(
 ) -> tuple[Lock, ...]:
     """Returns the locks on the relations `there`, as held just before each COMMIT; by its text for what had none."""
     seen: list[Lock] = []
+
+    def reached(point: str) -> None:
+        if point == "A6":
+            seen.extend(catalog.held(ledger, connection.info.backend_pid, there))
+        elif point == "A2":
+            world.reached("R3")
+
     with (
         session(url, application_name="autopilot-rehearsal") as connection,
         session(url, application_name="autopilot-rehearsal") as ledger,
@@ -132,9 +141,7 @@ def _fly(
             transaction=world.settings.transaction,
             lock_room=lock_room(server.lock_table),
             progress=lambda done, total: step.progress(done, total, "files"),
-            reached=lambda point: (
-                seen.extend(catalog.held(ledger, connection.info.backend_pid, there)) if point == "A6" else None
-            ),
+            reached=reached,
         )
         try:
             applying.apply(migrations, target, replace(stamp, triggered_by="rehearsal"))

@@ -82,6 +82,7 @@ def _rehearse(
             step.skips("not possible here")
             _unrehearsed(world, cause.message)
             return
+        world.reached("R4")
         manifest = book.backup.manifest
         journal.restore_tested(
             connection, backup_file=manifest.file, sha256=manifest.sha256, size_bytes=manifest.size_bytes,
@@ -91,6 +92,7 @@ def _rehearse(
             f"restored in {r.restore_ms / 1000:.1f} s, applied in {r.apply_ms} ms on PostgreSQL {r.server_version} ({r.origin})"
             f"{stood_in(r.stood_in)}"
         )
+    world.reached("R5")
 
 
 def _unrehearsed(world: World, why: str | None) -> None:
