@@ -44,7 +44,10 @@ QUERIES = {
     " FROM automation.migration_log WHERE ran_at > NOW() - INTERVAL '7 days';",
     "dashboard": "SELECT * FROM automation.dashboard_stats;",
 }
-TABLES = ("applied_migrations", "deployment_log", "health_log", "migration_log", "migration_segments", "runs", "schema_versions")
+TABLES = (
+    "applied_migrations", "deployment_log", "health_log", "migration_log", "migration_segments", "restore_tests", "runs",
+    "schema_versions",
+)  # fmt: skip
 VIEWS = (
     "recent_activity",
     "dashboard_stats",

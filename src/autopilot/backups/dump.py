@@ -156,8 +156,8 @@ def _describe(described: Manifest, directory: Path) -> None:
 
 
 def file_name(taken_at: datetime, run_id: str) -> str:
-    """`backup_YYYYMMDD_HHMMSS_<run>.dump`, UTC: two of one second differ by their runs."""
-    return f"backup_{taken_at:%Y%m%d_%H%M%S}_{run_id}.dump"
+    """`backup_YYYYMMDD_HHMMSS_<milliseconds>_<run>.dump`, UTC: in the order of names, backups are in the order of time."""
+    return f"backup_{taken_at:%Y%m%d_%H%M%S}_{taken_at.microsecond // 1000:03d}_{run_id}.dump"
 
 
 def dump_command(source: Source, target: Path, *, snapshot_name: str, timeout_s: float) -> programs.Command:

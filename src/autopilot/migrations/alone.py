@@ -156,7 +156,7 @@ def _new_indexes(segment: Segment, ledger: Connection, before: dict[str, Any]) -
     if "table" not in before:
         return []
     wanted = indexes.wanted(segment.text)
-    rows = ledger.execute(_QUERIES["new_indexes"], before).fetchall()
+    rows = ledger.execute(_QUERIES["new_indexes"], {"name": None, "names": [], **before}).fetchall()
     return [(int(oid), bool(valid)) for oid, valid, name, definition in rows if wanted.is_(name, definition)]
 
 
