@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from autopilot.access import BackupAccess, backup_access
 from autopilot.errors import UsageError, Where
 from autopilot.secret import Secret
 
@@ -81,22 +82,6 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: Database roles, beside the owner and service_role, that may read the automation schema.
     admins: tuple[str, ...] = ()
     environment: dict[str, dict[str, Any]] = {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupAccess:
-    """What the environment holds for backups: keys of stores, keys that open encrypted ones, the secret that signs."""
-
-    access_key_id: Secret | None
-    secret_access_key: Secret | None
-    session_token: Secret | None
-    region: str
-    endpoint_url: str
-    age_identity: Secret | None
-    age_identity_file: Path | None
-    gnupg_home: Path | None
-    #: AUTOPILOT_SECRET, and the next one while they are rotated; the first signs.
-    signing: tuple[Secret, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +177,7 @@ def load(
         backup_stores=chosen.backup_store,
         backup_keep_days=chosen.backup_keep_days,
         backup_keep_last=chosen.backup_keep_last,
-        backup_access=_backup_access(variables),
+        backup_access=backup_access(variables),
         verify_s=_seconds(variables, "AUTOPILOT_VERIFY_S", 90.0),
         build_hook=_secret_url(variables, "NETLIFY_BUILD_HOOK"),
         slack_webhook=_secret_url(variables, "SLACK_WEBHOOK_URL"),
@@ -200,29 +185,6 @@ def load(
         health_url=_public_url("HEALTH_URL", variables.get("HEALTH_URL", "").strip() or chosen.health_url),
         admins=chosen.admins,
         other_secrets=_other_secrets(variables),
-    )
-
-
-def _backup_access(variables: Mapping[str, str]) -> BackupAccess:
-    def text(name: str) -> str:
-        return variables.get(name, "").strip()
-
-    def secret(name: str) -> Secret | None:
-        return Secret(text(name)) if text(name) else None
-
-    def path(name: str) -> Path | None:
-        return Path(text(name)) if text(name) else None
-
-    return BackupAccess(
-        access_key_id=secret("AWS_ACCESS_KEY_ID"),
-        secret_access_key=secret("AWS_SECRET_ACCESS_KEY"),
-        session_token=secret("AWS_SESSION_TOKEN"),
-        region=text("AWS_REGION") or text("AWS_DEFAULT_REGION"),
-        endpoint_url=text("AWS_ENDPOINT_URL_S3") or text("AWS_ENDPOINT_URL"),
-        age_identity=secret("AUTOPILOT_AGE_IDENTITY"),
-        age_identity_file=path("AUTOPILOT_AGE_IDENTITY_FILE"),
-        gnupg_home=path("GNUPGHOME"),
-        signing=tuple(s for s in (secret("AUTOPILOT_SECRET"), secret("AUTOPILOT_SECRET_NEXT")) if s is not None),
     )
 
 
