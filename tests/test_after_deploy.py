@@ -101,6 +101,15 @@ def test_the_option_runs_it_with_the_rest(cli: Cli, database: Database) -> None:
     assert document(ran)["applied"] == ["1", "2"], ran.err
 
 
+def test_what_it_would_destroy_stands_in_nobodys_way_while_it_waits(cli: Cli, database: Database) -> None:
+    cli.write("1_a.sql", "-- autopilot:after-deploy\ndrop table if exists a;")
+    cli.write("2_b.sql", "create table b (id int);")
+    ran = cli("migrate", "--no-deploy", "--no-backup", "--json")
+    assert (ran.code, document(ran)["applied"], document(ran)["pending"]) == (0, ["2"], ["1"]), ran.err
+    refused = cli("migrate", "--no-deploy", "--no-backup", "--include-waiting", "--json")
+    assert (refused.code, document(refused)["error"]["code"]) == (1, "would_destroy_data")
+
+
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [

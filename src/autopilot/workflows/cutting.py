@@ -54,6 +54,15 @@ def in_order(pending: tuple[Migration, ...], wish: Wish | None = None) -> Order:
     )
 
 
+def never_proven(world: World, wish: Wish) -> str | None:
+    """Why this run cannot prove a deploy, or None where it may."""
+    if not wish.deploy:
+        return "--no-deploy was given"
+    if world.settings.site_url is None and world.settings.health_url is None:
+        return "neither SITE_URL nor HEALTH_URL is set to look at"
+    return None
+
+
 def refuse_apart(world: World, pending: tuple[Migration, ...]) -> None:
     """Raises Refused (`cannot_share_transaction`) where `transaction = "push"` asks for what cannot be."""
     why = why_never_together(pending) if world.settings.transaction == "push" and len(pending) > 1 else None

@@ -80,7 +80,7 @@ def _plan(world: World, wish: Wish, book: Logbook, cleared: Cleared, connection:
     for migration in order.all:
         if not migration.statements:
             world.tell(Noted(text=f"{migration.file.file} holds no statement: it is recorded, and nothing runs."))
-    if order.waiting and (why := _never_proven(world, wish)):
+    if order.waiting and (why := cutting.never_proven(world, wish)):
         names = planning.listed(tuple(m.file.file for m in order.waiting))
         world.tell(Noted(text=f"{names} waits until a new deploy is proven healthy; {why}.", level="warning"))
         book.waiting = _versions(order.waiting)
@@ -89,15 +89,6 @@ def _plan(world: World, wish: Wish, book: Logbook, cleared: Cleared, connection:
         book.waiting = _versions(order.waiting)
     book.pending, book.files = _versions(order.now), tuple(m.file.file for m in order.all)
     return order
-
-
-def _never_proven(world: World, wish: Wish) -> str | None:
-    """Why this run cannot prove a deploy, or None where it may."""
-    if not wish.deploy:
-        return "--no-deploy was given"
-    if world.settings.site_url is None and world.settings.health_url is None:
-        return "neither SITE_URL nor HEALTH_URL is set to look at"
-    return None
 
 
 def _follow(world: World, wish: Wish, connection: Connection, plan: Plan) -> None:

@@ -110,9 +110,10 @@ def _cut(plan: Plan, connection: Connection) -> tuple[Migration, ...]:
 def _may_run(world: World, wish: Wish, pending: tuple[Migration, ...]) -> None:
     from autopilot.workflows import cutting
 
-    cutting.refuse_apart(world, cutting.in_order(pending, wish).now)
-    if not (wish.backup or wish.destroy_data):
-        cutting.refuse_loss(pending)
+    order = cutting.in_order(pending, wish)
+    cutting.refuse_apart(world, order.now)
+    if not (wish.backup or wish.destroy_data):  # what waits for a deploy that this run cannot prove will not run in it
+        cutting.refuse_loss(order.now if cutting.never_proven(world, wish) else order.all)
 
 
 def tools(world: World, wish: Wish, server: Server) -> Tools:
