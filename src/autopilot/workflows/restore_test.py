@@ -17,7 +17,7 @@ from autopilot.postgres.clients import Installation
 from autopilot.postgres.session import READER_NAME, session
 from autopilot.workflows.opening import opened
 from autopilot.workflows.reading import reached
-from autopilot.workflows.rehearsal import restored, stood_in
+from autopilot.workflows.scratch import restored, stood_in
 from autopilot.workflows.world import World
 
 

@@ -20,7 +20,8 @@ from autopilot.workflows.cutting import Order
 from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.notices import announce
 from autopilot.workflows.preflight import Tools
-from autopilot.workflows.rehearsal import rehearse, stood_in
+from autopilot.workflows.rehearsal import rehearse
+from autopilot.workflows.scratch import stood_in
 from autopilot.workflows.world import World
 
 
