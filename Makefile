@@ -63,6 +63,9 @@ bench: install
 	$(BIN)/python -m benchmarks.start_up
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.plan_many
+	$(BIN)/python -m benchmarks.backup
+	$(BIN)/python -m benchmarks.damaged_backups
+	$(BIN)/python -m benchmarks.small_release
 
 # Other people's tools (needs npm): the Supabase CLI and dbmate, for `-m peers` tests and the benchmarks against them.
 peers:

@@ -67,6 +67,8 @@ CHANGES = {
     "create table app.more (a int)": "table app.more is new",
     "select lo_put(oid, 0, 'x') from pg_largeobject_metadata limit 1": "2 large objects in the backup's snapshot",
     "alter table app.part_1 owner to anon": "table app.part_1 is not as it was",
+    "alter default privileges in schema app grant insert on tables to anon": "in schema app on tables is not as it was",
+    "create publication p; alter publication p owner to anon": "publication p (more) is new",
 }
 
 
@@ -74,7 +76,30 @@ CHANGES = {
 def test_whatever_is_not_as_it_was_is_named(copied: tuple[Fingerprint, Database], change: str) -> None:
     expected, copy = copied
     copy.run(change, admin=True)
-    assert any(CHANGES[change] in words for words in fingerprint.differences(expected, taken(copy)))
+    words = fingerprint.differences(expected, taken(copy))
+    assert any(CHANGES[change] in w for w in words), words
+
+
+def test_a_backup_made_before_some_kinds_were_told_is_not_blamed_for_them() -> None:
+    found = Fingerprint(objects={"table a": "1", "default acl for role x on tables": "2", "publication p (more)": "3"})
+    assert fingerprint.differences(Fingerprint(objects={"table a": "1"}, tells_all=False), found) == ()
+    assert len(fingerprint.differences(Fingerprint(objects={"table a": "1"}), found)) == 2
+
+
+def test_reading_a_table_calls_no_cast_of_its_owners(database: Database) -> None:
+    database.run(
+        "create table a (i int); insert into a values (1);"
+        "create function trap(a) returns text language plpgsql as $$ begin raise 'trapped'; end $$;"
+        "create cast (a as text) with function trap(a)"
+    )
+    assert taken(database).rows["public.a"] == 1
+
+
+def test_schemas_that_do_not_count_are_not_looked_at(database: Database) -> None:
+    database.run("create schema away; create table away.t (i serial)")
+    with session(Secret(database.admin_url), application_name="t") as connection, connection.transaction():
+        found = fingerprint.read(connection, timeout_s=60, absent=("away",))
+    assert not any("away" in name for name in (*found.objects, *found.rows, *found.sequences))
 
 
 def test_a_sequence_that_is_ahead_is_fine() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conftest import Cli, Database
+
+from autopilot.audit.reports import RestoreTest
+from autopilot.workflows.proven import standing
 
 
 @pytest.fixture
@@ -118,3 +122,103 @@ def test_a_bad_recipient_is_found_before_the_lock(cli: Cli, database: Database) 
     ran = cli("migrate", "--no-deploy", "--json")
     assert (ran.code, json.loads(ran.out)["error"]["code"]) == (2, "bad_recipient")
     assert database.value("select to_regnamespace('automation') is null")
+
+
+# on a schedule
+
+
+def days_ago(database: Database, days: int) -> None:
+    database.run(f"update automation.restore_tests set tested_at = now() - interval '{days} days'", admin=True)
+
+
+def test_a_test_that_is_not_due_is_not_made_and_the_next_is_named(cli: Cli, backed_up: Path, database: Database) -> None:
+    ran = cli("backup", "restore-test", "--if-due")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith(f"Not due: {backed_up.name} came back less than a minute ago; the next test is due 2")
+    told = json.loads(cli("backup", "restore-test", "--if-due", "--json").out)
+    assert told["status"] == "not_due"
+    due_in = datetime.fromisoformat(told["due_at"]) - datetime.now(UTC)
+    assert timedelta(days=6) < due_in <= timedelta(days=7)
+    assert len(written(database)) == 1
+
+
+def test_a_test_that_is_due_is_made_and_the_schedule_begins_anew(cli: Cli, backed_up: Path, database: Database) -> None:
+    days_ago(database, 8)
+    assert "Restored     OVERDUE by 1 day" in cli("status").out
+    ran = cli("backup", "restore-test", "--if-due", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["status"] == "success"
+    assert len(written(database)) == 2
+    assert json.loads(cli("status", "--json").out)["restore_test"]["state"] == "fresh"
+
+
+@pytest.mark.parametrize(("every", "days", "is_made"), [("30 days", 8, False), ("12 hours", 1, True), ("off", 999, False)])
+def test_how_often_is_configured(cli: Cli, backed_up: Path, database: Database, every: str, days: int, *, is_made: bool) -> None:
+    (cli.home / "autopilot.toml").write_text(f'restore_test_every = "{every}"\n')
+    days_ago(database, days)
+    ran = cli("backup", "restore-test", "--if-due")
+    assert ran.code == 0, ran.err
+    assert len(written(database)) == 1 + is_made
+
+
+def test_a_failing_one_is_due_at_once_and_told_by_status_and_the_next_release(
+    cli: Cli, backed_up: Path, database: Database
+) -> None:
+    manifest = backed_up.with_name(backed_up.name + ".manifest.json")
+    manifest.write_text(manifest.read_text().replace('"public.kept": 500', '"public.kept": 501'))
+    assert cli("backup", "restore-test").code == 1
+    shown = cli("status").out
+    assert f"Restored     FAILING: {backed_up.name} did not come back" in shown
+    assert "501 rows in the backup's snapshot" in shown
+    found = json.loads(cli("status", "--json").out)["restore_test"]
+    assert (found["state"], found["last"]["status"]) == ("failing", "failure")
+    assert found["last_success_at"] is not None
+    assert cli("backup", "restore-test", "--if-due").code == 1
+    cli.write("2_b.sql", "create table b (id int);")
+    ran = cli("migrate", "--no-deploy", "--no-rehearsal")
+    assert ran.code == 0, ran.err
+    assert f"! Restore test: FAILING: {backed_up.name} did not come back" in ran.err
+
+
+def test_where_nothing_was_ever_restored_it_is_due(cli: Cli, database: Database) -> None:
+    assert json.loads(cli("status", "--json").out)["restore_test"]["state"] == "never"
+    assert cli("backup", "create").code == 0
+    ran = cli("backup", "restore-test", "--if-due")
+    assert ran.code == 0, ran.err
+    assert "came back as it was" in ran.out
+
+
+def test_a_file_and_a_schedule_do_not_go_together(cli: Cli) -> None:
+    assert cli("backup", "restore-test", "--if-due", "backup_x.dump").code == 2
+
+
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+WEEK_S = 604_800.0
+
+
+def tried(hours: int, status: str = "success") -> RestoreTest:
+    """One so many hours ago."""
+    return RestoreTest(tested_at=NOW - timedelta(hours=hours), backup_file="b.dump", status=status, notes="n")
+
+
+@pytest.mark.parametrize(
+    ("last", "good", "every_s", "state", "is_due"),
+    [
+        (None, None, WEEK_S, "never", True),
+        (None, None, None, "off", False),
+        (tried(1), tried(1), WEEK_S, "fresh", False),
+        (tried(167), tried(167), WEEK_S, "fresh", False),
+        (tried(168), tried(168), WEEK_S, "overdue", True),
+        (tried(999), tried(999), None, "off", False),
+        (tried(1, "failure"), tried(2), WEEK_S, "failing", True),
+        (tried(1, "failure"), None, WEEK_S, "failing", True),
+        (tried(1, "failure"), tried(2), None, "failing", False),
+    ],
+)
+def test_how_proven_backups_are(
+    last: RestoreTest | None, good: RestoreTest | None, every_s: float | None, state: str, *, is_due: bool
+) -> None:
+    found = standing(last, good, every_s=every_s, now=NOW)
+    assert (found.state, found.is_due(NOW)) == (state, is_due)
+    assert found.is_worrying is (state in {"never", "overdue", "failing"})
+    assert found.words

@@ -1,11 +1,13 @@
-"""What the environment holds for backups: keys of stores, keys that open, the secret that signs."""
+"""What the environment holds for backups: keys of stores and of providers, keys that open, the secret that signs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from autopilot.errors import UsageError
 from autopilot.secret import Secret
 
 
@@ -46,3 +48,52 @@ def backup_access(variables: Mapping[str, str]) -> BackupAccess:
         gnupg_home=path("GNUPGHOME"),
         signing=tuple(s for s in (secret("AUTOPILOT_SECRET"), secret("AUTOPILOT_SECRET_NEXT")) if s is not None),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderAccess:
+    """What the environment holds for the providers whose restore points may stand in for a dump."""
+
+    supabase_token: Secret | None
+    supabase_project: str
+    supabase_url: str
+    neon_key: Secret | None
+    neon_project: str
+    neon_url: str
+
+    def secrets(self) -> tuple[Secret, ...]:
+        return tuple(s for s in (self.supabase_token, self.neon_key) if s is not None)
+
+
+def provider_access(variables: Mapping[str, str]) -> ProviderAccess:
+    """Raises UsageError (`bad_url`): a key goes over HTTPS, or to this machine."""
+
+    def text(name: str, default: str = "") -> str:
+        return variables.get(name, "").strip() or default
+
+    def secret(name: str) -> Secret | None:
+        return Secret(text(name)) if text(name) else None
+
+    return ProviderAccess(
+        supabase_token=secret("SUPABASE_ACCESS_TOKEN"),
+        supabase_project=text("SUPABASE_PROJECT_REF"),
+        supabase_url=_api_url("SUPABASE_API_URL", text("SUPABASE_API_URL", "https://api.supabase.com")),
+        neon_key=secret("NEON_API_KEY"),
+        neon_project=text("NEON_PROJECT_ID"),
+        neon_url=_api_url("NEON_API_URL", text("NEON_API_URL", "https://console.neon.tech/api/v2")),
+    )
+
+
+def _api_url(name: str, text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        fine = bool(parts.hostname) and (
+            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"})
+        )
+    except ValueError:
+        fine = False
+    if not fine:
+        raise UsageError(
+            f"{name} is not an https URL.", code="bad_url", hint=f"Leave {name} unset, or set it to an https:// address."
+        )
+    return text.rstrip("/")

@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from autopilot.access import BackupAccess, backup_access
+from autopilot.access import BackupAccess, ProviderAccess, backup_access, provider_access
 from autopilot.errors import UsageError, Where
+from autopilot.measures import size_bytes, span_s
 from autopilot.secret import Secret
 
 DEFAULT_FILE = "autopilot.toml"
-Rehearsal = Literal["required", "auto", "off"]
+Rehearsal = Literal["required", "auto", "schema", "off"]
+Provider = Literal["", "supabase", "neon"]
 Transaction = Literal["auto", "push", "file"]
 #: Seconds; beyond ten days nobody waits, and PostgreSQL counts in milliseconds of 31 bits.
 Positive = Annotated[float, msgspec.Meta(gt=0, le=864_000)]
@@ -49,6 +51,18 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: Directory of pg_dump, pg_restore and the rest; empty = look for them.
     postgres_bin_dir: str = ""
     rehearsal: Rehearsal = "required"
+    #: Where our own scratch server keeps its data; empty = TMPDIR.
+    scratch_dir: str = ""
+    #: The database at AUTOPILOT_SCRATCH_URL is itself a copy of the target, made for this, and may be changed.
+    scratch_is_copy: bool = False
+    #: From this size on (text like "20 GiB", or bytes) one of the next two keys applies; "off": never.
+    big_above: int | str = "off"
+    #: Tables whose rows a backup then leaves out: "schema.table", "schema.*".
+    big_without_data: tuple[str, ...] = ()
+    #: The provider whose restore point then stands in for a dump.
+    big_restore_point: Provider = ""
+    #: A backup is restored this often to prove it; "off": never by itself.
+    restore_test_every: str = "7 days"
     #: Encryption to a remote host is required; "auto" lets its certificate go unverified, with a warning, where the CA is
     #: not known; "required" refuses that.
     tls_verify: TlsVerify = "auto"
@@ -94,6 +108,14 @@ class Settings:
     backups_dir: Path
     postgres_bin_dir: Path | None
     rehearsal: Rehearsal
+    scratch_url: Secret | None
+    scratch_dir: Path | None
+    scratch_is_copy: bool
+    big_above_bytes: int | None
+    big_without_data: tuple[str, ...]
+    big_restore_point: Provider
+    restore_test_every_s: float | None
+    providers: ProviderAccess
     transaction: Transaction
     tls_verify: TlsVerify
     tls_ca_file: Path | None
@@ -120,7 +142,7 @@ class Settings:
     other_secrets: tuple[Secret, ...] = ()
 
     def secrets(self) -> tuple[Secret, ...]:
-        own = (self.database_url, self.build_hook, self.slack_webhook)
+        own = (self.database_url, self.scratch_url, self.build_hook, self.slack_webhook, *self.providers.secrets())
         return tuple(s for s in own if s is not None) + self.other_secrets
 
     def require_database(self) -> Secret:
@@ -138,6 +160,11 @@ def database_variable(environment_name: str) -> str:
     if environment_name == "production":
         return "SUPABASE_DB_URL"
     return "SUPABASE_DB_URL_" + re.sub(r"\W", "_", environment_name.upper())
+
+
+def scratch_variable(environment_name: str) -> str:
+    """The environment variable that names this environment's own scratch server."""
+    return database_variable(environment_name).replace("SUPABASE_DB_URL", "AUTOPILOT_SCRATCH_URL", 1)
 
 
 def load(
@@ -162,6 +189,16 @@ def load(
         backups_dir=Path(chosen.backups_dir),
         postgres_bin_dir=Path(chosen.postgres_bin_dir) if chosen.postgres_bin_dir else None,
         rehearsal=chosen.rehearsal,
+        scratch_url=Secret(scratch_url)
+        if (scratch_url := variables.get(scratch_variable(environment_name), "").strip())
+        else None,
+        scratch_dir=Path(chosen.scratch_dir) if chosen.scratch_dir else None,
+        scratch_is_copy=chosen.scratch_is_copy,
+        big_above_bytes=_big_above(chosen),
+        big_without_data=chosen.big_without_data,
+        big_restore_point=chosen.big_restore_point,
+        restore_test_every_s=span_s("restore_test_every", chosen.restore_test_every),
+        providers=provider_access(variables),
         transaction=chosen.transaction,
         tls_verify=chosen.tls_verify,
         tls_ca_file=Path(chosen.tls_ca_file) if chosen.tls_ca_file else None,
@@ -186,6 +223,25 @@ def load(
         admins=chosen.admins,
         other_secrets=_other_secrets(variables),
     )
+
+
+def _big_above(chosen: FileSettings) -> int | None:
+    """The size of a big database. Raises UsageError (`config_value`) where it would mean nothing, or two things."""
+    above = size_bytes("big_above", chosen.big_above)
+    ways = (bool(chosen.big_without_data), bool(chosen.big_restore_point))
+    if all(ways):
+        what = "big_without_data and big_restore_point exclude each other"
+    elif (above is not None) != any(ways):
+        what = "big_above goes with one of big_without_data and big_restore_point, and they with it"
+    else:
+        for pattern in chosen.big_without_data:
+            if not re.fullmatch(r"[^.\s]+\..*\S", pattern):
+                raise UsageError(
+                    f"The configuration has a wrong value: big_without_data names {pattern!r}, which is no schema.table.",
+                    code="config_value", hint='Write "schema.table" or "schema.*".',
+                )  # fmt: skip
+        return above
+    raise UsageError(f"The configuration has a wrong value: {what}.", code="config_value", hint="Keep one of the two ways.")
 
 
 def _read(file: Path | None) -> FileSettings:
@@ -306,7 +362,7 @@ _OTHER_SECRETS = (
     "SUPABASE_DB_URL", "DATABASE_URL", "SUPABASE_DB_URL_STAGING", "SUPABASE_SERVICE_ROLE_KEY", "AUTOPILOT_SECRET",
     "AUTOPILOT_SECRET_NEXT", "NETLIFY_PREVIEW_HOOK", "NETLIFY_AUTH_TOKEN", "GITHUB_TOKEN", "PAGERDUTY_ROUTING_KEY",
     "AUTOPILOT_STATE_URL", "PGPASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-    "AUTOPILOT_AGE_IDENTITY",
+    "AUTOPILOT_AGE_IDENTITY", "SUPABASE_ACCESS_TOKEN", "NEON_API_KEY", "AUTOPILOT_SCRATCH_URL",
 )  # fmt: skip
 
 

@@ -23,6 +23,8 @@ class StepProgress:
     total: int | None
     #: "bytes", "rows", "statements", "files" or "s".
     unit: str
+    #: More of the same in words: "12 of 119 tables".
+    besides: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +65,10 @@ class Step:
     def skips(self, why: str) -> None:
         self.closing, self.state = why, "skipped"
 
-    def progress(self, done: int, total: int | None, unit: str) -> None:
+    def progress(self, done: int, total: int | None, unit: str, *, besides: str = "") -> None:
         if done != self._shown:
             self._shown = done
-            self.tell(StepProgress(step=self.name, done=done, total=total, unit=unit))
+            self.tell(StepProgress(step=self.name, done=done, total=total, unit=unit, besides=besides))
 
 
 @contextmanager

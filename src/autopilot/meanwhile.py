@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+_LOOK_UP_S = 0.2
+
 
 @dataclass(slots=True, kw_only=True)
 class Meanwhile(Generic[T]):
@@ -18,7 +20,8 @@ class Meanwhile(Generic[T]):
     _came: list[T | BaseException] = field(default_factory=list)
 
     def __call__(self) -> T:
-        self.thread.join()
+        while self.thread.is_alive():
+            self.thread.join(_LOOK_UP_S)  # a signal that comes just before a wait without end would be heard at that end
         if isinstance(self._came[0], BaseException):
             raise self._came[0]
         return self._came[0]

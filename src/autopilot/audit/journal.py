@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -200,6 +201,18 @@ def restore_tested(
             "server_version": server_version, "run_id": run_id, "notes": notes,
         },
     )  # fmt: skip
+
+
+def rehearsed(connection: Connection, run_id: str, *, copy: str, files: Sequence[Mapping[str, Any]]) -> None:
+    """What each file did on the copy: the columns of `rehearsed_files` by name."""
+    connection.execute(_QUERIES["rehearsed"], {"run_id": run_id, "copy": copy, "files": Jsonb(list(files))})
+
+
+def restore_point_made(
+    connection: Connection, *, made_at: datetime, provider: str, name: str, run_id: str, how_back: str, details: Mapping[str, Any]
+) -> None:
+    """A provider's restore point stands in for this run's dump."""
+    connection.execute(_QUERIES["restore_point_made"], (made_at, provider, name, run_id, how_back, Jsonb(dict(details))))
 
 
 def _id(row: tuple[Any, ...] | None) -> int:

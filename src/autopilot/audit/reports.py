@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
@@ -43,6 +44,42 @@ class LastMigration:
     backup_file: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsedFile:
+    """What a file's newest rehearsal foretold."""
+
+    rehearsed_at: datetime
+    predicted_ms: float
+    #: `{"relation", "mode", "keeps_waiting", "duration_ms"}` each, the longest first.
+    blocked: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreTest:
+    """A restore of a backup, in a rehearsal or by `backup restore-test`."""
+
+    tested_at: datetime
+    backup_file: str
+    #: "success" or "failure".
+    status: str
+    notes: str
+
+
+def restore_tests(connection: Connection) -> tuple[RestoreTest | None, RestoreTest | None]:
+    """The newest, and the newest that brought a backup back as it was."""
+    known = connection.execute(_QUERIES["knows_restore_tests"]).fetchone()
+    rows = connection.execute(_QUERIES["restore_tests"]).fetchall() if known is not None and known[0] else []
+    found = [RestoreTest(tested_at=at, backup_file=file, status=status, notes=notes) for at, file, status, notes in rows]
+    return (found[0] if found else None), next((t for t in found if t.status == "success"), None)
+
+
+def restore_point(connection: Connection, name: str) -> str | None:
+    """How to go back to the restore point of that name."""
+    known = connection.execute(_QUERIES["knows_restore_points"]).fetchone()
+    row = connection.execute(_QUERIES["restore_point"], (name,)).fetchone() if known is not None and known[0] else None
+    return None if row is None else str(row[0])
+
+
 def exists(connection: Connection) -> bool:
     """Whether Autopilot has been here before."""
     row = connection.execute(_QUERIES["exists"]).fetchone()
@@ -75,6 +112,17 @@ def last_run(connection: Connection) -> LastRun | None:
         triggered_by=by,
         notes=notes,
     )
+
+
+def rehearsed(connection: Connection, sha256s: tuple[str, ...]) -> dict[str, RehearsedFile]:
+    """By SHA-256: the newest rehearsal of a file with that very text."""
+    row = connection.execute(_QUERIES["knows_rehearsals"]).fetchone()
+    if not sha256s or row is None or not row[0]:
+        return {}
+    return {
+        sha256: RehearsedFile(rehearsed_at=at, predicted_ms=predicted_ms, blocked=tuple(blocked))
+        for sha256, at, predicted_ms, blocked in connection.execute(_QUERIES["rehearsed"], (list(sha256s),))
+    }
 
 
 def open_incidents(connection: Connection) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from autopilot.backups import manifest as manifests
 from autopilot.backups import names
 from autopilot.backups.manifest import Manifest, Signature
+from autopilot.backups.partial import sync_directory
 from autopilot.errors import Refused
 from autopilot.secret import Secret
 
@@ -97,9 +98,9 @@ def next_older_good(found: Iterable[Entry], file: str) -> str | None:
     return max((entry.file for entry in found if entry.state == "good" and entry.file < file), default=None)
 
 
-def older_good(directory: Path, file: str, *, secrets: tuple[Secret, ...] = ()) -> str | None:
-    """The same in a directory, proven by its hash: only as many are read as must be."""
-    found = entries(directory, verify=False, secrets=secrets)
+def older_good(directory: Path, file: str, *, secrets: tuple[Secret, ...] = (), signed: bool = False) -> str | None:
+    """The same in a directory, proven by its hash: only as many are read as must be. signed: others do not count."""
+    found = [e for e in entries(directory, verify=False, secrets=secrets) if e.signature == "valid" or not signed]
     while (older := next_older_good(found, file)) is not None:
         hashed = entries(directory, verify=True, only=older, secrets=secrets)
         if hashed and hashed[0].state == "good":
@@ -112,6 +113,6 @@ def delete(directory: Path, file: str) -> None:
     """The manifest first: a backup without one never counts. Raises OSError."""
     backup = directory / file
     manifests.path_of(backup).unlink(missing_ok=True)
-    manifests.sync_directory(directory)
+    sync_directory(directory)
     backup.unlink(missing_ok=True)
-    manifests.sync_directory(directory)
+    sync_directory(directory)

@@ -6,8 +6,10 @@ Whoever takes backups holds public keys only. age is part of Autopilot; GnuPG is
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _GPG = "gpg:"
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 _PIECE_BYTES = 1 << 20
+_GPG_PROBE_S = 30.0
 
 Progress = Callable[[int], None]
 
@@ -62,6 +65,20 @@ def kind(recipients: tuple[str, ...]) -> Encryption:
     elif found == "age":
         _age_recipients(recipients)
     return found
+
+
+def require(recipients: tuple[str, ...], *, gnupg_home: Path | None, timeout_s: float) -> None:
+    """That something can be encrypted to them here: gpg is asked to, once, before a backup is taken for it.
+
+    Raises UsageError (`bad_recipient`) and Refused (`encryption_failed`, `program_*`).
+    """
+    if kind(recipients) != "gpg":
+        return
+    argv = _gpg("--encrypt", *(f"--recipient={f}" for f in _fingerprints(recipients)))
+    with tempfile.TemporaryFile() as nowhere:
+        said = _through_gpg((*argv, "--", os.devnull), nowhere, gnupg_home=gnupg_home, timeout_s=min(timeout_s, _GPG_PROBE_S))
+    if said is not None:
+        raise _not_encrypted(f"gpg says: {said}", "Import the recipient's public key (gpg --import), then run again.")
 
 
 def encrypt(

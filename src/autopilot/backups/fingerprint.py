@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -16,8 +17,13 @@ from autopilot.postgres.session import Connection
 
 _QUERIES = named(__file__, "fingerprint.sql")
 
-#: Rows are summed up by hash: their order does not count, how often each is there does.
-_ROWS = "SELECT pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended({row}::text, 0))::text FROM ONLY {table} AS {row}"
+#: Rows are summed up by hash: their order does not count, how often each is there does. Not `{row}::text`: that asks for a
+#: cast, and whoever owns a table may have made one that runs as us.
+_ROWS = (
+    "SELECT pg_catalog.count(*),"
+    " pg_catalog.sum(pg_catalog.hashtextextended(pg_catalog.textin(pg_catalog.record_out({row})), 0))::text"
+    " FROM ONLY {table} AS {row}"
+)
 #: No column is called like this; the row goes by it.
 _ROW = "autopilot whole row"
 
@@ -34,45 +40,62 @@ class Fingerprint:
     sequences: Mapping[str, int] = field(default_factory=dict)
     #: How many large objects, and the sum of their hashes; None where they may not be read.
     large_objects: tuple[int, str] | None = None
+    #: Whether it tells of `_LATER` objects too: those of backups made before did not.
+    tells_all: bool = True
 
 
-def read(connection: Connection, *, timeout_s: float) -> Fingerprint:
+#: Default rights, foreign servers, and who owns a publication or an event trigger.
+_LATER = re.compile(r"^(default acl|server) | \(more\)$")
+
+
+def read(
+    connection: Connection, *, timeout_s: float, without: frozenset[str] = frozenset(), absent: tuple[str, ...] = (),
+    reader: Connection | None = None,
+) -> Fingerprint:  # fmt: skip
     """The fingerprint in the connection's open transaction; each table may take `timeout_s`.
 
+    without: tables whose rows are not looked at. absent: schemas that are not looked at. reader: another open transaction,
+    which reads the tables: that may call users' functions, and where `connection` is a superuser's they shall not run as one.
     Raises Refused (`backup_failed`) for a table that may not be read.
     """
     connection.execute(_QUERIES["settings"])
-    with patient(connection, timeout_s):
+    if reader is not None:
+        reader.execute(_QUERIES["settings"])
+    with patient(connection, timeout_s), patient(reader or connection, timeout_s):
         rows, sums = {}, {}
-        for table, count, total in _tables(connection):
+        for table, count, total in _tables(reader or connection, without, absent):
             rows[table], sums[table] = count, total
         return Fingerprint(
-            objects=objects(connection),
+            objects=objects(connection, absent=absent),
             rows=rows,
             sums=sums,
-            sequences=sequences(connection),
+            sequences=sequences(connection, absent=absent),
             large_objects=_large_objects(connection),
         )
 
 
-def objects(connection: Connection) -> dict[str, str]:
+def objects(connection: Connection, *, absent: tuple[str, ...] = ()) -> dict[str, str]:
     """The digest of each object's definition, by PostgreSQL's own name for it."""
-    return {row[0]: row[1] for row in connection.execute(_QUERIES["objects"])}
+    return {row[0]: row[1] for row in connection.execute(_QUERIES["objects"], {"absent": list(absent)})}
 
 
-def sequences(connection: Connection) -> dict[str, int]:
+def sequences(connection: Connection, *, absent: tuple[str, ...] = ()) -> dict[str, int]:
     """The last value of each sequence. No snapshot holds them still: for a backup, ask before pg_dump does."""
-    return {row[0]: row[1] for row in connection.execute(_QUERIES["sequences"])}
+    return {row[0]: row[1] for row in connection.execute(_QUERIES["sequences"], {"absent": list(absent)})}
 
 
-def rows(connection: Connection, *, timeout_s: float) -> dict[str, int]:
+def rows(
+    connection: Connection, *, timeout_s: float, absent: tuple[str, ...] = (), without: frozenset[str] = frozenset()
+) -> dict[str, int]:
     """Exact rows by "schema.table". Raises Refused as `read` does."""
     with patient(connection, timeout_s):
-        return {table: count for table, count, _ in _tables(connection)}
+        return {table: count for table, count, _ in _tables(connection, without, absent)}
 
 
-def _tables(connection: Connection) -> Iterator[tuple[str, int, str]]:
-    for schema, table in connection.execute(_QUERIES["tables"]).fetchall():
+def _tables(connection: Connection, without: frozenset[str], absent: tuple[str, ...]) -> Iterator[tuple[str, int, str]]:
+    for schema, table in connection.execute(_QUERIES["tables"], {"absent": list(absent)}).fetchall():
+        if f"{schema}.{table}" in without:
+            continue
         query = sql.SQL(_ROWS).format(row=sql.Identifier(_ROW), table=sql.Identifier(schema, table))
         try:
             row = connection.execute(query).fetchone()
@@ -106,9 +129,13 @@ def differences(
 
     hidden: tells of an object's name whether it cannot be compared.
     """
+
+    def unseen(name: str) -> bool:
+        return hidden(name) or not (expected.tells_all or _LATER.search(name) is None)
+
     return (
         *_rows_lost(expected, found),
-        *_objects_lost(_shown(expected.objects, hidden), _shown(found.objects, hidden)),
+        *_objects_lost(_shown(expected.objects, unseen), _shown(found.objects, unseen)),
         *(
             f"the sequence {name} stands at {found.sequences.get(name, 'nothing')}, not at {value}"
             for name, value in sorted(expected.sequences.items())
@@ -153,4 +180,5 @@ def of(manifest: Manifest) -> Fingerprint:
         sums=manifest.sums,
         sequences=manifest.sequences,
         large_objects=manifest.large_objects,
+        tells_all=bool(manifest.database_rights.owner),
     )

@@ -7,7 +7,7 @@ import hmac
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from io import BufferedReader
 from pathlib import Path
@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from autopilot.backups import names
-from autopilot.backups.roles import Role
+from autopilot.backups.partial import sync_directory, trouble
+from autopilot.backups.platform import Absent
+from autopilot.backups.roles import Rights, Role
 from autopilot.errors import Refused
 from autopilot.secret import Secret
 
@@ -56,6 +58,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     #: The role that dumped, and all roles of the server (without passwords): what is in the dump names them.
     role: str = ""
     roles: tuple[Role, ...] = ()
+    database_rights: Rights = Rights()
+    #: A platform's own schemas that the role may not read, and what of the user's hangs on them.
+    absent: Absent = Absent()
     #: Exact rows by "schema.table" in the dump's own snapshot.
     rows: dict[str, int]
     #: The rest of the fingerprint (`backups.fingerprint`), taken in the same snapshot; empty in backups that have none.
@@ -63,6 +68,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     objects: dict[str, str] = {}
     sequences: dict[str, int] = {}
     large_objects: tuple[int, str] | None = None
+    #: Tables, "schema.table", whose rows were left out because the database is a big one.
+    without_data: tuple[str, ...] = ()
+    #: What the database took on its server's disk.
+    database_bytes: _Size | None = None
     encryption: Encryption = "none"
     #: Public keys whose owners can open it.
     recipients: tuple[str, ...] = ()
@@ -89,6 +98,18 @@ def write(manifest: Manifest, directory: Path) -> Path:
     partial.rename(target)
     sync_directory(directory)
     return target
+
+
+def describe(manifest: Manifest, directory: Path) -> None:
+    """Writes the manifest; a backup that cannot be described is taken away again. Raises Refused as `partial` does."""
+    target = directory / manifest.file
+    try:
+        write(manifest, directory)
+    except OSError as cause:
+        target.unlink(missing_ok=True)
+        with suppress(OSError):
+            path_of(target).with_name(path_of(target).name + ".partial").unlink()
+        raise trouble(cause, directory) from cause
 
 
 def read(path: Path) -> Manifest:
@@ -198,11 +219,3 @@ def sha256(path: Path) -> str:
 
 def _digest(stream: BufferedReader) -> str:
     return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

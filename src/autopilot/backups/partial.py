@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from autopilot.backups.manifest import sync_directory
 from autopilot.errors import Refused
 
 
@@ -33,10 +32,14 @@ class Partial:
         while left:
             left = left[self.stream.write(left) :]
 
-    def keep(self) -> None:
-        """Gives the file its name, durably. Raises Refused (`backup_exists`)."""
+    def settle(self) -> None:
+        """What was written is on the disk. Raises OSError."""
         self.stream.flush()
         os.fsync(self.stream.fileno())
+
+    def keep(self) -> None:
+        """Gives the file its name, durably. Raises Refused (`backup_exists`)."""
+        self.settle()
         try:
             os.link(self.path, self._target)
         except FileExistsError as cause:
@@ -75,6 +78,17 @@ def partial(target: Path) -> Iterator[Partial]:
             path.unlink(missing_ok=True)
 
 
+def sweep(directory: Path) -> tuple[str, ...]:
+    """Removes half-written files whose writer is dead; returns their names."""
+    swept = []
+    for path in directory.glob("backup_*.partial"):
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            swept.append(path.name)
+    return tuple(swept)
+
+
 def trouble(cause: OSError, directory: Path) -> Refused:
     """What the disk says, as a refusal."""
     if cause.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
@@ -96,3 +110,11 @@ def already_there(target: Path) -> Refused:
         code="backup_exists",
         hint="Move it away first, or name another directory.",
     )
+
+
+def sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

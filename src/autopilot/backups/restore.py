@@ -1,18 +1,21 @@
-"""Restores a backup into an empty scratch database and compares what came back."""
+"""Restores a backup into an empty scratch database, in passes: what is restored runs with few rights, or not at all."""
 
 from __future__ import annotations
 
 import re
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from psycopg import sql
-
 from autopilot import programs
-from autopilot.backups import contents, fingerprint
-from autopilot.backups.roles import Role
-from autopilot.backups.stand_ins import STAND_INS
+from autopilot.backups import contents, peopled, stubs
+from autopilot.backups.contents import Item
+from autopilot.backups.platform import Absent
+from autopilot.backups.roles import Rights, Role
+from autopilot.backups.stand_ins import ALWAYS, STAND_INS
+from autopilot.backups.stubs import StoodIn
 from autopilot.errors import Refused
 from autopilot.postgres.address import libpq_environment, parameters
 from autopilot.postgres.clients import Installation
@@ -20,134 +23,181 @@ from autopilot.postgres.session import READER_NAME, Connection, session
 from autopilot.secret import Secret
 
 
+def prepare(
+    scratch: Connection, wanted: tuple[Role, ...], *, owner: str, password: Secret, database: str, rights: Rights
+) -> None:
+    """The source's roles (without passwords) and an empty database; `owner` and the loader may log in with `password`.
+
+    rights: of the source database; where a backup does not tell them, `owner` owns it.
+    """
+    peopled.people(scratch, wanted, login=owner, password=password)
+    peopled.house(scratch, database, role=owner, rights=rights)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoodIn:
-    """What a scratch server has in place of extensions that it lacks."""
+class Archive:
+    """A backup and how it is restored."""
 
-    extensions: tuple[str, ...] = ()
-    #: Schemas that belong to those alone.
-    schemas: frozenset[str] = frozenset()
-    #: What was made in their place, in the fingerprint's words.
-    objects: frozenset[str] = frozenset()
-
-    def hides(self, name: str) -> bool:
-        """Whether what the fingerprint calls `name` cannot be compared because of them."""
-        kind, _, identity = name.partition(" ")
-        if kind == "extension" or name in self.objects:
-            return identity.strip('"') in self.extensions or name in self.objects
-        return any(f" {schema}." in name or name == f"schema {schema}" for schema in self.schemas)
-
-
-def prepare(scratch: Connection, wanted: tuple[Role, ...], *, owner: str, password: Secret, database: str) -> None:
-    """Makes the source's roles (without passwords) and an empty database owned by `owner`, who may log in."""
-    present = {row[0] for row in scratch.execute("SELECT rolname FROM pg_catalog.pg_roles")}
-    for role in wanted:
-        if role.name not in present:
-            scratch.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(role.name), _attributes(role)))
-    for role in wanted:
-        for group in role.member_of:
-            if group != role.name:
-                scratch.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(role.name)))
-        if role.name == owner:
-            _copy_settings(scratch, role)
-    scratch.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(owner), sql.Literal(password.reveal())))
-    scratch.execute(
-        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(sql.Identifier(database), sql.Identifier(owner))
-    )
+    path: Path
+    #: The empty database, for the role that defines what is in it.
+    url: Secret
+    client: Installation
+    jobs: int
+    #: Of each call of pg_restore.
+    timeout_s: float
+    #: The same for `peopled.LOADER`, in a scratch server of ours; without it the first does everything.
+    loader: Secret | None = None
+    #: The roles that `prepare` made there.
+    wanted: tuple[Role, ...] = ()
+    #: What the backup does not hold.
+    absent: Absent = field(default_factory=Absent)
 
 
-def _attributes(role: Role) -> sql.SQL:
-    words = [
-        "SUPERUSER" if role.is_superuser else "NOSUPERUSER",
-        "INHERIT" if role.inherits else "NOINHERIT",
-        "CREATEROLE" if role.may_create_role else "NOCREATEROLE",
-        "CREATEDB" if role.may_create_db else "NOCREATEDB",
-        "BYPASSRLS" if role.bypasses_rls else "NOBYPASSRLS",
-    ]
-    return sql.SQL(" ".join(words))
+def restore(archive: Archive, *, rows: bool = True) -> StoodIn:
+    """The whole archive, with stand-ins for extensions that its server lacks or shall not have, and for schemas it lacks.
 
-
-def _copy_settings(scratch: Connection, role: Role) -> None:
-    for setting in role.settings:
-        name, _, value = setting.partition("=")
-        if name in {"search_path", "role", "row_security", "TimeZone", "DateStyle", "IntervalStyle", "bytea_output"}:
-            values = [v.strip().strip('"') for v in value.split(",")] if name == "search_path" else [value]
-            scratch.execute(
-                sql.SQL("ALTER ROLE {} SET {} = {}").format(
-                    sql.Identifier(role.name), sql.Identifier(name), sql.SQL(", ").join(sql.Literal(v) for v in values)
-                )
-            )
-
-
-def restore(backup: Path, url: Secret, *, client: Installation, jobs: int, timeout_s: float) -> StoodIn:
-    """The whole archive into the empty database at `url`, with stand-ins for extensions that its server lacks.
+    rows: False leaves out all rows but those of the ledger.
 
     Raises Refused (`restore_failed`, `extension_missing`, `program_timed_out`).
     """
-    found = contents.items(_asked(client, ("--list", str(backup)), backup, timeout_s=timeout_s))
-    with session(url, application_name=READER_NAME) as scratch:
-        missing = frozenset(contents.extensions(found)) - _available(scratch)
-        _refuse_without_stand_in(missing, client)
-        if not missing:
-            _run(restore_command(backup, url, client=client, jobs=jobs, timeout_s=timeout_s), backup)
-            return StoodIn()
-        homes = _homes(backup, found, missing, client=client, timeout_s=timeout_s)
+    listed = contents.items(_asked(archive, "--list"))
+    found = listed if rows else contents.without_rows(listed)
+    with session(archive.url, application_name=READER_NAME) as scratch:
+        missing = _missing(contents.extensions(found), scratch, archive)
+        homes = _homes(archive, found, missing) if missing else {}
         own = frozenset(s for e in missing if (s := STAND_INS[e].schema) is not None)
         left = contents.without(found, extensions=missing, schemas=own, shared=frozenset(homes.values()))
-        with tempfile.TemporaryDirectory(prefix="autopilot-restore-") as directory:
-            schemas = _written(Path(directory) / "schemas", [i.line for i in left if i.what == "SCHEMA"])
-            rest = _written(Path(directory) / "rest", [i.line for i in left if i.what != "SCHEMA"])
-            _run(restore_command(backup, url, client=client, jobs=1, timeout_s=timeout_s, only=schemas), backup)
-            made = _stand_in(scratch, homes)
-            _run(restore_command(backup, url, client=client, jobs=jobs, timeout_s=timeout_s, only=rest), backup)
-    return StoodIn(extensions=tuple(sorted(missing)), schemas=own, objects=made)
+        passes = contents.passes(left, before_data=_section(archive, "pre-data"), data=_section(archive, "data"))
+        _run(archive, passes.first)
+        made = stubs.for_extensions(scratch, homes)
+        stubs.for_schemas(
+            scratch, archive.absent, there=own, loader=scratch.info.user if archive.loader is None else peopled.LOADER
+        )
+        with _lowered(archive, scratch):
+            _define(archive, scratch, passes.definitions)
+            _load(archive, scratch, passes.data)
+            filled = _filled(archive, scratch)
+            _define(archive, scratch, passes.rest)
+        _run(archive, passes.said)
+        failed = stubs.attach(scratch, archive.absent)
+        with _raised(archive, scratch):
+            _run(archive, passes.last)
+    words = stubs.told(archive.absent, filled, failed)
+    return StoodIn(extensions=tuple(sorted(missing)), schemas=own, objects=made, absent=words)
 
 
-def restore_command(
-    backup: Path, url: Secret, *, client: Installation, jobs: int, timeout_s: float, only: Path | None = None
-) -> programs.Command:
+def _lowered(archive: Archive, scratch: Connection) -> AbstractContextManager[None]:
+    return nullcontext() if archive.loader is None else peopled.lowered(scratch, archive.wanted)
+
+
+@contextmanager
+def _raised(archive: Archive, scratch: Connection) -> Iterator[None]:
+    """What only superusers can own may be given to its owners. Nothing that was restored runs in the block."""
+    if archive.loader is not None:
+        peopled.promote(scratch, archive.wanted)
+    yield
+    if archive.loader is not None:
+        peopled.settle(scratch, archive.wanted)
+
+
+def _define(archive: Archive, scratch: Connection, items: Sequence[Item]) -> None:
+    """Definitions: what may call users' functions by the loader, what only writes them down by a superuser."""
+    for calling, those in contents.stretches(items):
+        if archive.loader is None or not any(item.what == "FOREIGN DATA WRAPPER" for item in those):
+            _run(archive, those, as_loader=calling)
+            continue
+        peopled.promote(scratch, tuple(role for role in archive.wanted if role.is_superuser))
+        _run(archive, those)
+        peopled.demote(scratch, archive.wanted)
+
+
+def _load(archive: Archive, scratch: Connection, items: Sequence[Item]) -> None:
+    """Rows by the loader; large objects, and what extensions keep, by a superuser."""
+    brought = _brought(scratch)
+    theirs = tuple(i for i in items if i.what not in {"TABLE DATA", "SEQUENCE SET"} or (i.schema, i.name) in brought)
+    _run(archive, theirs)
+    _run(archive, tuple(i for i in items if i not in frozenset(theirs)), as_loader=True)
+
+
+def _filled(archive: Archive, scratch: Connection) -> dict[str, int]:
+    if not archive.absent.pointing:
+        return {}
+    with session(archive.loader or archive.url, application_name=READER_NAME) as loader:
+        return stubs.fill(scratch, loader, archive.absent)
+
+
+def _brought(scratch: Connection) -> frozenset[tuple[str, str]]:
+    """Tables and sequences of extensions: what runs when they are filled is the extension's."""
+    return frozenset(
+        scratch.execute(
+            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'e'"
+        ).fetchall()
+    )
+
+
+def restore_command(archive: Archive, only: Path, *, as_loader: bool = False) -> programs.Command:
     """pg_restore as a value; `only` lists the items to restore."""
-    target = parameters(url)
+    target = parameters(archive.loader if as_loader and archive.loader is not None else archive.url)
     return programs.Command(
         argv=(
-            client.tool("pg_restore"), "--exit-on-error", "--no-password", f"--jobs={jobs}",
-            *(() if only is None else (f"--use-list={only}",)), f"--dbname={target['dbname']}", str(backup),
+            archive.client.tool("pg_restore"), "--exit-on-error", "--no-password", "--no-tablespaces", f"--jobs={archive.jobs}",
+            f"--use-list={only}", f"--dbname={target['dbname']}", str(archive.path),
         ),
         env=libpq_environment({k: v for k, v in target.items() if k != "dbname"}),
-        timeout_s=timeout_s,
+        timeout_s=archive.timeout_s,
     )  # fmt: skip
 
 
-def _run(command: programs.Command, backup: Path) -> str:
+def _run(archive: Archive, only: Sequence[Item], *, as_loader: bool = False) -> None:
+    if only:
+        with tempfile.TemporaryDirectory(prefix="autopilot-restore-") as directory:
+            listed = _written(Path(directory) / "items", only)
+            _answer(archive, restore_command(archive, listed, as_loader=as_loader))
+
+
+def _asked(archive: Archive, *arguments: str) -> str:
+    argv = (archive.client.tool("pg_restore"), *arguments, str(archive.path))
+    return _answer(archive, programs.Command(argv=argv, timeout_s=archive.timeout_s))
+
+
+def _answer(archive: Archive, command: programs.Command) -> str:
     finished = programs.run(command)
     if not finished.ok:
         said = " ".join(finished.stderr.split())[:600]
         raise Refused(
-            f"The backup {backup.name} could not be restored into a scratch database; pg_restore says: {said}",
+            f"The backup {archive.path.name} could not be restored into a scratch database; pg_restore says: {said}",
             code="restore_failed",
             hint="Mend what pg_restore complains of, or run this once with --no-rehearsal, knowing what that gives up.",
         )
     return finished.stdout.decode("utf-8", "replace")
 
 
-def _asked(client: Installation, arguments: tuple[str, ...], backup: Path, *, timeout_s: float) -> str:
-    return _run(programs.Command(argv=(client.tool("pg_restore"), *arguments), timeout_s=timeout_s), backup)
+def _section(archive: Archive, name: str) -> frozenset[str]:
+    return frozenset(item.number for item in contents.items(_asked(archive, "--list", f"--section={name}")))
 
 
-def _available(scratch: Connection) -> frozenset[str]:
-    return frozenset(row[0] for row in scratch.execute("SELECT name FROM pg_catalog.pg_available_extensions"))
+def _written(path: Path, items: Iterable[Item]) -> Path:
+    path.write_text("".join(f"{item.line}\n" for item in items), encoding="utf-8")
+    return path
 
 
-def _refuse_without_stand_in(missing: frozenset[str], client: Installation) -> None:
+def _missing(wanted: Iterable[str], scratch: Connection, archive: Archive) -> frozenset[str]:
+    """The extensions to stand in for. Raises Refused (`extension_missing`)."""
+    there = frozenset(row[0] for row in scratch.execute("SELECT name FROM pg_catalog.pg_available_extensions"))
+    kept_out = ALWAYS if archive.loader is not None else frozenset()
+    missing = frozenset(wanted) - (there - kept_out)
     unknown = sorted(missing - STAND_INS.keys())
     if unknown:
         raise Refused(
-            f"The scratch server (PostgreSQL {client.version}, {client.origin}) lacks the extension {', '.join(unknown)},"
-            " and Autopilot has no stand-in for it.",
+            f"The scratch server (PostgreSQL {archive.client.version}, {archive.client.origin}) lacks the extension"
+            f" {', '.join(unknown)}, and Autopilot has no stand-in for it.",
             code="extension_missing",
             hint="Install PostgreSQL of the target's version with that extension (postgres_bin_dir in autopilot.toml);"
             " or run this once with --no-rehearsal, knowing what that gives up.",
         )
+    return missing
 
 
 _CREATE = re.compile(
@@ -155,31 +205,10 @@ _CREATE = re.compile(
 )
 
 
-def _homes(
-    backup: Path, found: tuple[contents.Item, ...], missing: frozenset[str], *, client: Installation, timeout_s: float
-) -> dict[str, str]:
+def _homes(archive: Archive, found: tuple[Item, ...], missing: frozenset[str]) -> dict[str, str]:
     """The schema in which each missing extension lives, as the archive says."""
     with tempfile.TemporaryDirectory(prefix="autopilot-restore-") as directory:
-        lines = [item.line for item in found if item.what == "EXTENSION" and item.name in missing]
-        listed = _written(Path(directory) / "extensions", lines)
-        said = _asked(client, ("--file=-", f"--use-list={listed}", str(backup)), backup, timeout_s=timeout_s)
+        listed = _written(Path(directory) / "items", [i for i in found if i.what == "EXTENSION" and i.name in missing])
+        said = _asked(archive, "--file=-", f"--use-list={listed}")
     known = {m["name"]: m["schema"] for m in _CREATE.finditer(said)}
     return {e: STAND_INS[e].schema or known.get(e, "public") for e in missing}
-
-
-def _written(path: Path, lines: list[str]) -> Path:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return path
-
-
-def _stand_in(scratch: Connection, homes: dict[str, str]) -> frozenset[str]:
-    """Runs the stand-ins; returns what the fingerprint calls the objects they made."""
-    before = fingerprint.objects(scratch).keys()
-    for extension, schema in sorted(homes.items()):
-        scratch.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
-        if STAND_INS[extension].schema is not None:
-            scratch.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO PUBLIC").format(sql.Identifier(schema)))
-        scratch.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
-        scratch.execute(STAND_INS[extension].script(extension).encode())
-    scratch.execute("RESET search_path")
-    return frozenset(fingerprint.objects(scratch).keys() - before)

@@ -83,23 +83,48 @@ def list_backups(frame: Frame, *, verify: bool) -> int:
 
 @command.command("verify")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--allow-unsigned", is_flag=True, help="Open one that is not signed although AUTOPILOT_SECRET is set.")
 @options(database=False, directory=False)
-def verify(frame: Frame, *, files: tuple[str, ...]) -> int:
+def verify(frame: Frame, *, files: tuple[str, ...], allow_unsigned: bool) -> int:
     """Hash backups (all here, or each FILE), decrypt them where a key is here, and read each to its end.
 
-    Exits 1 when one is not what its manifest describes, and names the next older good one; or when the key is another's.
+    Exits 1 when one is not what its manifest describes, and names the next older good one; when the key is another's; or when
+    it is not signed although AUTOPILOT_SECRET is set.
     """
     from autopilot.cli.documents_of_backups import verified_document, verified_lines
     from autopilot.cli.world import telling_world
     from autopilot.workflows.opening import verify as prove
 
     with teller() as tell:
-        found = prove(telling_world(frame, tell), files)
+        found = prove(telling_world(frame, tell), files, allow_unsigned=allow_unsigned)
     if frame.as_json:
         emit([verified_document(v) for v in found])
     else:
         say("\n".join(line for v in found for line in verified_lines(v)) or "There is nothing to verify here.")
     return 0 if all(v.entry.state == "good" and v.read_whole is not False for v in found) else 1
+
+
+@command.command("copy")
+@options(database=False, directory=False)
+def copy(frame: Frame) -> int:
+    """Put the backups that are here into each store that lacks them, newest first; each is hashed before and read back after.
+
+    For copies that could not be made when the backup was. `backup create` makes up for the newest three by itself.
+    Exits 1 when one could not be made.
+    """
+    from autopilot.cli.documents_of_backups import copied_document, copied_lines
+    from autopilot.cli.world import telling_world
+    from autopilot.workflows.keeping import copied
+
+    with teller() as tell:
+        found = copied(telling_world(frame, tell))
+    if frame.as_json:
+        emit([copied_document(c) for c in found])
+    else:
+        say("\n".join(line for c in found for line in copied_lines(c)))
+    failures = [c.failed for c in found if c.failed is not None]
+    _say_failures(failures)
+    return 1 if failures or any(made.failed for c in found for _, made in c.copies) else 0
 
 
 @command.command("prune")

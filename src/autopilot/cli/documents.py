@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from autopilot.cli.complaints import error_document
@@ -11,7 +12,7 @@ from autopilot.migrations.lint import Finding
 from autopilot.migrations.locks import Lock
 from autopilot.migrations.statements import Statement
 from autopilot.workflows.outcome import Outcome
-from autopilot.workflows.preview import Preview
+from autopilot.workflows.preview import Predicted, Preview
 
 
 def outcome_document(outcome: Outcome, *, known: tuple[str, ...]) -> dict[str, Any]:
@@ -25,12 +26,23 @@ def outcome_document(outcome: Outcome, *, known: tuple[str, ...]) -> dict[str, A
         "backup": None
         if backup is None
         else {"file": backup.manifest.file, "sha256": backup.manifest.sha256, "size_bytes": backup.manifest.size_bytes},
+        "restore_point": None
+        if outcome.restore_point is None
+        else {
+            "provider": outcome.restore_point.provider, "name": outcome.restore_point.name,
+            "made_at": outcome.restore_point.made_at, "how_back": outcome.restore_point.how_back,
+        },
         "rehearsal": None
         if rehearsal is None
         else {
             "server_version": rehearsal.server_version, "origin": rehearsal.origin, "restored_tables": rehearsal.restored_tables,
             "restored_rows": rehearsal.restored_rows, "restore_ms": rehearsal.restore_ms, "apply_ms": rehearsal.apply_ms,
             "locks": [lock_document(lock) for lock in rehearsal.locks], "stood_in": list(rehearsal.stood_in),
+            "kind": rehearsal.kind, "blind_spots": list(rehearsal.blind_spots),
+            "predicted_ms": rehearsal.forecast.duration_ms,
+            "blocked": [blocked.document() for blocked in rehearsal.forecast.blocked],
+            "touched": [asdict(written) for written in rehearsal.touched],
+            "statements": [{"file": s.file} | s.document() for t in rehearsal.transactions for s in t.statements],
         },
         "deploy": None
         if deploy is None
@@ -60,8 +72,19 @@ def change_document(statement: Statement, effect: Effect) -> dict[str, Any]:
     return {"line": statement.line, "change": effect.change.kind, "why": effect.change.why}
 
 
+def _predicted_document(predicted: Predicted) -> dict[str, Any]:
+    at = predicted.rehearsed_at
+    return {
+        "predicted_ms": predicted.forecast.duration_ms,
+        "blocked": [blocked.document() for blocked in predicted.forecast.blocked],
+        "rehearsed_at": None if at is None else at.isoformat(),
+    }
+
+
 def plan_document(preview: Preview) -> dict[str, Any]:
     """`plan --json`."""
+    from autopilot.workflows.net import document as net_document
+
     return {
         "pending": [
             {
@@ -79,6 +102,7 @@ def plan_document(preview: Preview) -> dict[str, Any]:
                     for lock in e.locks
                 ],
                 "after_deploy": m.after_deploy,
+                **_predicted_document(preview.predicted[m.version]),
                 "findings": [finding_document(f) for f in preview.findings if f.file == m.file.file],
             }
             for m in preview.migrations
@@ -87,6 +111,7 @@ def plan_document(preview: Preview) -> dict[str, Any]:
         "drift": [{"kind": d.kind, "version": d.version, "message": d.message} for d in preview.plan.drift],
         "refusals": [{"code": r.code, "message": r.message, "hint": r.hint, "file": r.file} for r in preview.plan.refusals],
         "ignored": [{"name": i.name, "why": i.why} for i in preview.listing.ignored],
+        "backup": net_document(preview.net),
         "one_transaction": preview.apart is None and bool(preview.migrations),
     }
 

@@ -10,7 +10,7 @@ from autopilot.cli.complaints import error_document
 from autopilot.cli.frame import known_secrets
 from autopilot.errors import AutopilotError
 from autopilot.workflows.backing_up import Taken
-from autopilot.workflows.keeping import Listed, Pruned
+from autopilot.workflows.keeping import Copied, Listed, Pruned
 from autopilot.workflows.opening import Fetched, Verified
 
 _SIGNATURES = {"valid": "signed", "unsigned": "not signed", "unknown": "signed, no secret here to check it", "forged": "forged"}
@@ -22,7 +22,7 @@ def taken_document(taken: Taken) -> dict[str, Any]:
     return {
         "file": m.file, "sha256": m.sha256, "size_bytes": m.size_bytes, "run_id": m.run_id, "taken_at": m.taken_at,
         "database": m.database, "tables": len(m.rows), "rows": sum(m.rows.values()), "encryption": m.encryption,
-        "signed": m.hmac is not None, "duration_ms": m.duration_ms,
+        "signed": m.hmac is not None, "duration_ms": m.duration_ms, "left_out": list(m.absent.schemas),
         "copies": [{"store": c.store, "stored": c.failed is None, "why": c.failed} for c in taken.copies],
     }  # fmt: skip
 
@@ -57,6 +57,7 @@ def _entry_document(here: Entry | None, elsewhere: Entry | None) -> dict[str, An
         "run_id": None if m is None else m.run_id,
         "commit_sha": None if m is None else m.commit_sha,
         "encryption": None if m is None else m.encryption,
+        "left_out": [] if m is None else list(m.absent.schemas),
         "signature": None if entry is None else entry.signature,
     }
 
@@ -76,7 +77,7 @@ def _line(entry: Entry) -> str:
     if m is None:
         return f"{entry.file}  {entry.state:<11} {entry.why}"
     what = f"{m.size_bytes:>12,} bytes  {m.database}  {sum(m.rows.values()):,} rows  run {m.run_id}"
-    how = "" if m.encryption == "none" else f"  {m.encryption}"
+    how = ("" if m.encryption == "none" else f"  {m.encryption}") + (f"  {m.absent.words}" if m.absent else "")
     return f"{entry.file}  {entry.state:<11} {what}{how}" + (f"  {entry.why}" if entry.why else "")
 
 
@@ -91,11 +92,26 @@ def verified_document(verified: Verified) -> dict[str, Any]:
 
 def verified_lines(verified: Verified) -> list[str]:
     entry = verified.entry
+    older = f"The next older good one is {verified.instead}." if verified.instead else "There is no older good one here."
     if entry.state != "good":
-        older = f"The next older good one is {verified.instead}." if verified.instead else "There is no older good one here."
         return [f"{entry.file}  {entry.state}: {entry.why}", f"    {older}"]
     read = "read to its end" if verified.read_whole else f"not opened: {verified.why_not or 'no key is here'}"
-    return [f"{entry.file}  good, {read}, {_SIGNATURES[entry.signature]}"]
+    line = f"{entry.file}  good, {read}, {_SIGNATURES[entry.signature]}"
+    return [line, f"    {older}"] if verified.instead else [line]
+
+
+def copied_document(copied: Copied) -> dict[str, Any]:
+    """One store of `backup copy --json`."""
+    copies = [{"file": file, "stored": copy.failed is None, "why": copy.failed} for file, copy in copied.copies]
+    return {"store": copied.store, "copies": copies, "error": _error(copied.failed)}
+
+
+def copied_lines(copied: Copied) -> list[str]:
+    lines = [
+        f"    {'not stored' if copy.failed else 'stored':<12} {file}{'  ' + copy.failed if copy.failed else ''}"
+        for file, copy in copied.copies
+    ]
+    return [copied.store, *lines] if lines else [f"{copied.store}: " + ("not asked" if copied.failed else "no copy is missing")]
 
 
 def pruned_document(pruned: Pruned) -> dict[str, Any]:

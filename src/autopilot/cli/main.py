@@ -20,7 +20,7 @@ COMMANDS = {
     "migrate": ("autopilot.cli.migrate", "Back up, rehearse, apply, deploy, prove: the release."),
     "status": ("autopilot.cli.status", "Show where the target stands."),
     "log": ("autopilot.cli.log", "Show the timeline of migrations, deploys and health."),
-    "backup": ("autopilot.cli.backup", "Take, list, verify, test, prune and fetch backups."),
+    "backup": ("autopilot.cli.backup", "Take, list, verify, test, copy, prune and fetch backups."),
     "rollback": ("autopilot.cli.rollback", "Show the way back and what it would lose."),
     "bundle": ("autopilot.cli.bundle", "Write all migrations as one SQL text for an SQL editor."),
     "demo": ("autopilot.cli.demo", "Tell the whole story on an embedded PostgreSQL."),

@@ -12,23 +12,27 @@ from autopilot.cli.world import quiet_world
 if TYPE_CHECKING:
     from autopilot.errors import Refused
     from autopilot.migrations.segments import Migration
-    from autopilot.workflows.preview import Preview
+    from autopilot.workflows.preview import Predicted, Preview
 
 
 @click.command("plan")
 @click.option("--allow-out-of-order", is_flag=True, help="Plan a pending file that is older than one already applied.")
 @click.option("--accept-edited", multiple=True, metavar="VERSION", help="Plan with this edited file taken as it is now.")
+@click.option("--rehearse", is_flag=True, help="Fly the pending files on a copy made for this, and tell what they did there.")
 @options()
-def command(frame: Frame, *, allow_out_of_order: bool, accept_edited: tuple[str, ...]) -> int:
+def command(frame: Frame, *, allow_out_of_order: bool, accept_edited: tuple[str, ...], rehearse: bool) -> int:
     """Show what `migrate` would do: pending files, findings, drift, and what stands in the way.
 
-    Writes nothing; a role that may only read is enough. Exits 1 when `migrate` would refuse.
+    Writes nothing; a role that may only read is enough. Exits 1 when `migrate` would refuse, and with --rehearse when
+    a file fails on the copy.
     """
     from autopilot.errors import Refused
     from autopilot.workflows.preview import preview
 
     try:
         found = preview(quiet_world(frame), allow_out_of_order=allow_out_of_order, accept_edited=frozenset(accept_edited))
+        if rehearse and found.migrations and not found.plan.refusals:
+            found = _rehearsed(frame, found)
     except Refused as cause:
         if cause.where.file is None or not frame.as_json:
             raise
@@ -40,6 +44,19 @@ def command(frame: Frame, *, allow_out_of_order: bool, accept_edited: tuple[str,
     else:
         say(described(found, verbose=frame.verbose))
     return 1 if found.plan.refusals else 0
+
+
+def _rehearsed(frame: Frame, found: Preview) -> Preview:
+    """The same plan, with what a copy of the target showed in place of what its text lets guess."""
+    from dataclasses import replace
+
+    from autopilot.cli.telling import teller
+    from autopilot.cli.world import telling_world
+    from autopilot.workflows.trial import predicted, trial
+
+    with teller() as tell:
+        world = telling_world(frame, tell)
+        return replace(found, predicted=found.predicted | predicted(world, trial(world, found.migrations, found.server)))
 
 
 def _show_refused(cause: Refused) -> int:
@@ -54,8 +71,11 @@ def _show_refused(cause: Refused) -> int:
 
 def described(found: Preview, *, verbose: bool) -> str:
     """The plan for a person."""
+    from autopilot.workflows.net import sentences
+
     lines = [f"{found.server.database} on PostgreSQL {found.server.version}: {len(found.plan.applied)} applied."]
     lines += _pending(found, verbose=verbose)
+    lines += sentences(found.net)
     lines += [f"Drift: {d.message}." for d in found.plan.drift]
     lines += [f"Ignored: {i.name!r}: {i.why}." for i in found.listing.ignored]
     if found.lint_unavailable:
@@ -74,6 +94,7 @@ def _pending(found: Preview, *, verbose: bool) -> list[str]:
     for migration in found.migrations:
         lines.append(f"  {migration.file.file}  ({', '.join(_about(migration))})")
         lines += _meaning(migration, verbose=verbose)
+        lines += _foretold(found.predicted[migration.version])
         shown = [f for f in found.findings if f.file == migration.file.file and (verbose or f.severity != "info")]
         lines += [f"    line {f.line}: {f.severity}: {f.message} [{f.rule}]" for f in shown]
     return lines
@@ -88,6 +109,22 @@ def _about(migration: Migration) -> list[str]:
     if not migration.transactional:
         words.append("not in one transaction")
     return [*words, "waits for a proven deploy"] if migration.after_deploy else words
+
+
+def _foretold(predicted: Predicted) -> list[str]:
+    """How long it would take and whom it would keep waiting; nothing of what is over at once."""
+    from autopilot.measures import about_in_words
+
+    forecast, rehearsed = predicted.forecast, predicted.rehearsed_at
+    if rehearsed is None and forecast.duration_ms < 100:
+        return []
+    how = "guessed from the size of its tables" if rehearsed is None else f"rehearsed {rehearsed:%Y-%m-%d %H:%M}"
+    lines = [f"    takes about {about_in_words(forecast.duration_ms)} ({how})"]
+    lines += [
+        f"    keeps {b.keeps_waiting} of {b.relation} waiting for about {about_in_words(b.duration_ms)}"
+        for b in forecast.blocked[:3]
+    ]
+    return lines
 
 
 def _meaning(migration: Migration, *, verbose: bool) -> list[str]:

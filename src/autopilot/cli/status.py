@@ -10,6 +10,7 @@ from autopilot.cli.frame import Frame, emit, options, say
 from autopilot.cli.world import quiet_world
 
 if TYPE_CHECKING:
+    from autopilot.workflows.proven import RestoreTestStanding
     from autopilot.workflows.standing import Standing
 
 
@@ -48,6 +49,18 @@ def _document(found: Standing) -> dict[str, Any]:
             "taken_at": backup.manifest.taken_at, "size_bytes": backup.manifest.size_bytes,
         },
         "open_incidents": found.open_incidents,
+        "restore_test": restore_test_document(found.restore_test),
+    }  # fmt: skip
+
+
+def restore_test_document(tests: RestoreTestStanding) -> dict[str, Any]:
+    last, good = tests.last, tests.last_good
+    return {
+        "state": tests.state, "words": tests.words, "due_at": tests.due_at,
+        "last": None
+        if last is None
+        else {"tested_at": last.tested_at, "file": last.backup_file, "status": last.status, "notes": last.notes},
+        "last_success_at": None if good is None else good.tested_at,
     }  # fmt: skip
 
 
@@ -70,5 +83,6 @@ def _described(found: Standing) -> str:
         lines.append("Last backup  none here")
     else:
         lines.append(f"Last backup  {backup.file} ({backup.state}, {backup.manifest.size_bytes:,} bytes)")
+    lines.append(f"Restored     {found.restore_test.words}")
     lines.append(f"Incidents    {found.open_incidents or 'none'} open")
     return "\n".join(lines)

@@ -115,7 +115,7 @@ class _Lively:
 def amount(event: StepProgress) -> str:
     """How far a step is."""
     if event.unit == "bytes":
-        return f"{event.done / (1 << 20):.1f} MiB"
+        return f"{event.done / (1 << 20):.1f} MiB" + (f", {event.besides}" if event.besides else "")
     return f"{event.done} {event.unit}" if event.total is None else f"{event.done} of {event.total} {event.unit}"
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from autopilot.clock import Clock, elapsed_ms
 from autopilot.errors import RolledBack, Stranded
 from autopilot.migrations import alone, failure, recut, wire
+from autopilot.migrations.observed import Watch
 from autopilot.migrations.segments import Migration
 from autopilot.migrations.unit import Part, Unit, gathered, together, units
-from autopilot.migrations.wire import Limits, Stamp
+from autopilot.migrations.wire import Keeping, Limits, Stamp
 from autopilot.postgres.message import Answer, Complaint, ConnectionLost, DeadlinePassed, Patience, ask, send
 from autopilot.postgres.session import Connection
 
@@ -54,6 +55,10 @@ class Target:
     transaction: str = "auto"
     #: How many locks one transaction may surely take there (`unit.lock_room`); None where that is not known.
     lock_room: int | None = None
+    #: Told what each transaction did, statement by statement, once it is committed; None = nobody looks.
+    watch: Watch | None = None
+    #: What else is said within a part, so that the way back loses nothing.
+    keeping: Callable[[Part], Keeping] = lambda _part: Keeping()
 
 
 @dataclass(slots=True)
@@ -113,10 +118,13 @@ def _run(unit: Unit, target: Target, stamp: Stamp, flight: _Flight) -> None:
             return
         if part.segment.kind == "alone":
             _make_ready(part, target, flight)
+            begun_s = target.clock.monotonic_s()
             alone.run(
                 part, target.connection, target.ledger, patience=_patience(target, flight, point="A10"),
                 run_id=stamp.run_id, mark=mark, reached=target.reached, tell=target.tell,
             )  # fmt: skip
+            if target.watch is not None:
+                target.watch.ran_alone(part, elapsed_ms(target.clock, begun_s))
             target.reached("A11")
             unit = Unit(parts=(part.closing(),))
     _transaction(unit, target, stamp, flight)
@@ -171,11 +179,14 @@ def _attempt(
     flight.seen = ()
     parts, limits = unit.parts[:1], wire.patient(unit, target.limits)
     try:
+        if target.watch is not None:
+            target.watch.begun(target.connection)
         for parts in gathered(unit.parts):
             _make_ready(parts[0], target, flight)
             then = wire.fresh(limits) if len(unit.parts) > 1 else ()
             opens = wire.opening(unit, limits) if xid is None else ()
-            message = wire.message(parts, stamp, target.connection, opens=opens, then=then)
+            look = None if target.watch is None else target.watch.look
+            message = wire.message(parts, stamp, target.connection, opens=opens, then=then, look=look, keeping=target.keeping)
             patience = _patience(target, flight, point="A2", parts=len(parts))
             answer = send(target.connection, message.text, patience=patience, copy_data=message.copy_rows)
             if answer.complaint is not None:
@@ -185,6 +196,8 @@ def _attempt(
                 recut.raise_if_it_commits(answer, met)
                 return answer.complaint, failure.rejected(answer, met, tries=attempt, blockers=flight.seen)
             xid = _sound(answer, message, target.connection, xid)
+            if target.watch is not None:
+                target.watch.ran(message, answer)
             if then:
                 flight.live, flight.fresh = None, True
     except (ConnectionLost, DeadlinePassed) as cause:
@@ -216,6 +229,8 @@ def _commit(unit: Unit, target: Target, flight: _Flight, xid: str) -> Exception 
             return None
         raise
     target.reached("A8")
+    if target.watch is not None:
+        target.watch.committed()
     if not reply.finished or reply.finished[0][0] != "COMMIT":
         return failure.rejected_commit(reply.complaint, part)
     if part.last:

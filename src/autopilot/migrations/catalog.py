@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autopilot.migrations.locks import MODES, Lock, strongest
+from autopilot.migrations.observed import Relation
 from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
 
@@ -16,16 +16,13 @@ def there(connection: Connection, keys: frozenset[str]) -> frozenset[str]:
     return frozenset(row[0] for row in connection.execute(_QUERIES["there"], (sorted(keys),)))
 
 
-def relations(connection: Connection) -> list[int]:
-    """The numbers of all relations that are there now."""
-    return [int(row[0]) for row in connection.execute(_QUERIES["relations"])]
+def sizes(connection: Connection, keys: frozenset[str]) -> dict[str, int]:
+    """Bytes of those tables (`relations.key`) that are there, without their indexes. Writes nothing."""
+    if not keys:
+        return {}
+    return {name: int(size) for name, size in connection.execute(_QUERIES["sizes"], (sorted(keys),))}
 
 
-def held(connection: Connection, pid: int, among: list[int]) -> tuple[Lock, ...]:
-    """The locks that another session holds on those relations; what only reads is left out."""
-    rows = connection.execute(_QUERIES["held"], (pid, among)).fetchall()
-    return strongest(Lock(relation=relation, mode=_MODES[mode]) for relation, mode in rows)
-
-
-#: pg_locks says "AccessExclusiveLock", the manual ACCESS EXCLUSIVE.
-_MODES = {"".join(word.capitalize() for word in mode.split()) + "Lock": mode for mode in MODES}
+def relations(connection: Connection) -> dict[int, Relation]:
+    """All relations that are there now, by number."""
+    return {int(oid): Relation(name=name, storage=storage) for oid, name, storage in connection.execute(_QUERIES["relations"])}

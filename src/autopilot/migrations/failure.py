@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autopilot.errors import AutopilotError, RolledBack, Stranded, Where
-from autopilot.migrations.segments import Migration, Segment
+from autopilot.migrations.segments import Migration
 from autopilot.migrations.statements import Statement
 from autopilot.migrations.unit import Part, Unit
 from autopilot.migrations.wire import Envelope
@@ -29,14 +29,15 @@ def rejected(answer: Answer, met: Envelope, *, tries: int, blockers: tuple[str, 
     if complaint is None:  # pragma: no cover - callers have looked
         raise AssertionError
     index = _statement_met(answer, complaint, met)
-    if index == met.count:
+    if len(answer.finished) == met.deferred:
         return deferred(complaint, part)
     if len(answer.finished) > met.xid_after:
         return not_ready(complaint, part)
-    if not 0 <= index < met.count:
+    if not 0 <= index < len(met.answers):
         return _ours(complaint, part)
     segment = part.segment
-    where = locate(part.migration, segment, segment.statements[index], complaint, text_start=met.text_start)
+    at = None if complaint.position is None else met.in_file(complaint.position)
+    where = locate(part.migration, segment.statements[index], at)
     again = f" (tried {tries} times)" if tries > 1 else ""
     again += f". In the way: {'; '.join(blockers)}" if blockers and complaint.sqlstate in {"55P03", "40P01"} else ""
     return _kind(part)(
@@ -51,20 +52,18 @@ def rejected(answer: Answer, met: Envelope, *, tries: int, blockers: tuple[str, 
 
 def _statement_met(answer: Answer, complaint: Complaint, met: Envelope) -> int:
     """Which of the part's statements was refused, by what is finished; by its position where nothing was begun."""
-    if answer.finished or complaint.position is None or complaint.position <= met.text_start:
-        return len(answer.finished) - met.first
-    at = met.part.segment.start + complaint.position - 1 - met.text_start
+    if answer.finished or complaint.position is None or not met.places or complaint.position <= met.places[0]:
+        return met.statement(len(answer.finished))
+    at = met.in_file(complaint.position)
     begun = sum(s.start <= at for s in met.part.segment.statements)
     return max(0, begun - 1)
 
 
-def locate(migration: Migration, segment: Segment, statement: Statement, complaint: Complaint, *, text_start: int) -> Where:
-    """The line PostgreSQL points at, or the statement's first when it points nowhere."""
+def locate(migration: Migration, statement: Statement, at: int | None) -> Where:
+    """The line of the character `at` that PostgreSQL points at, or the statement's first when it points nowhere."""
     line = statement.line
-    if complaint.position is not None:
-        at = segment.start + complaint.position - 1 - text_start
-        if statement.start <= at <= statement.end:
-            line = migration.sql.count("\n", 0, at) + 1
+    if at is not None and statement.start <= at <= statement.end:
+        line = migration.sql.count("\n", 0, at) + 1
     return Where(file=migration.file.file, line=line, statement=statement.shown())
 
 
@@ -170,7 +169,8 @@ def interrupted(parts: tuple[Part, ...], cause: Exception) -> AutopilotError:
 def alone_failed(complaint: Complaint, part: Part, *, leftover: str | None) -> AutopilotError:
     """A statement outside any transaction failed. `leftover` names what it left behind, when it did."""
     migration, segment = part.migration, part.segment
-    where = locate(migration, segment, segment.statements[0], complaint, text_start=0)
+    at = None if complaint.position is None else segment.start + complaint.position - 1
+    where = locate(migration, segment.statements[0], at)
     commits = segment.statements[0].kind in {"call_stmt", "do_stmt"}
     kind = RolledBack if part.first and leftover is None and not commits else Stranded
     return kind(

@@ -35,8 +35,8 @@ class CommitsByItself(Exception):
 
 def raise_if_it_commits(answer: Answer, met: Envelope) -> None:
     """Raises CommitsByItself where PostgreSQL refused a statement for the transaction around it, which is not the author's."""
-    index, part = len(answer.finished) - met.first, met.part
-    if answer.complaint is None or not 0 <= index < met.count:
+    index, part = met.statement(len(answer.finished)), met.part
+    if answer.complaint is None or not 0 <= index < len(met.answers):
         return
     statement = part.segment.statements[index]
     if _COMPLAINTS.get(statement.kind) == answer.complaint.sqlstate and part.segment.begin is None:

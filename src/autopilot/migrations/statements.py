@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from autopilot.errors import Refused, Where
-from autopilot.migrations import grammar, locks, relations
+from autopilot.migrations import grammar, locks, relations, work
 from autopilot.migrations.blanks import first_word
 from autopilot.migrations.change import ADDS, Change, change
 from autopilot.migrations.copy_rows import lifted, reads_stdin
 from autopilot.migrations.locks import Lock
 from autopilot.migrations.loss import destroys
+from autopilot.migrations.work import Work
 
 #: PostgreSQL's own; Python knows more, and to PostgreSQL those are letters.
 _BLANKS = " \t\n\r\f\v"
@@ -48,6 +49,8 @@ class Statement:
     #: What it means for the code that runs now, seen by itself.
     change: Change = ADDS
     locks: tuple[Lock, ...] = ()
+    #: How much of which tables it has to go through, as far as its text shows.
+    works: tuple[Work, ...] = ()
     #: Keys (`relations.key`) of what it changes and of what it makes.
     touches: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
@@ -144,6 +147,7 @@ def _statement(node: Any, text: str, line: int, start: int, end: int, rows: Mapp
         destroys=destroys(kind, inner),
         change=change(kind, inner, text=text),
         locks=locks.locks(kind, inner),
+        works=work.work(kind, inner),
         touches=relations.touched(kind, inner),
         makes=relations.made(kind, inner),
         only_if_absent=relations.only_if_absent(kind, inner),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import bisect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from psycopg import pq
 
@@ -40,18 +41,55 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """Where a part stands in its message: numbers are of statements (and so of answers), `text_start` of a character."""
+    """Where a part stands in its message; answers are counted over the whole message, from 0."""
 
     part: Part
-    #: Index of the first of the author's statements.
-    first: int
-    #: How many statements are the author's.
-    count: int
-    #: Character of the message at which the author's text begins.
-    text_start: int
-    #: Indexes of the two statements that answer with the transaction's id.
+    #: The answer to each of the author's statements.
+    answers: tuple[int, ...]
+    #: The character of the message at which each of them begins.
+    places: tuple[int, ...]
+    #: The character at which the part begins.
+    begins: int
+    #: The answers that tell the transaction's id.
     xid_before: int
     xid_after: int
+    #: The answer to what checks deferred constraints.
+    deferred: int
+    #: The answers to looks at what was done: before the first statement, after each, after what was deferred.
+    looks: tuple[int, ...] = ()
+
+    def statement(self, finished: int) -> int:
+        """Which of the author's statements (from 0) is at work, or made ready, once so many answers are in; their number
+        where all are done, -1 before the first."""
+        return -1 if finished <= self.xid_before else bisect.bisect_left(self.answers, finished)
+
+    def in_file(self, position: int) -> int:
+        """The character of the file at which PostgreSQL's 1-based `position` in the message points."""
+        number = max(0, bisect.bisect_right(self.places, position - 1) - 1)
+        return self.part.segment.statements[number].start + position - 1 - self.places[number]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What is said around one of the author's statements."""
+
+    before: tuple[str, ...] = ()
+    #: In its place, where that does the same and more; None = the statement itself.
+    instead: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """What is said within a part so that the way back loses nothing. It is ours, and runs in the part's transaction."""
+
+    opening: tuple[str, ...] = ()
+    #: By the character of the file at which the author's statement begins.
+    around: Mapping[int, Around] = field(default_factory=dict)
+    closing: tuple[str, ...] = ()
+
+
+_NOTHING_KEPT = Keeping()
+_AS_IT_IS = Around()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +107,7 @@ class Message:
         at = len(answer.finished)
         if at == 0 and answer.complaint is not None and answer.complaint.position is not None:
             # PostgreSQL's grammar takes the whole message or nothing of it
-            at = max(e.first for e in self.envelopes if e is self.envelopes[0] or e.text_start < answer.complaint.position)
+            at = max(e.xid_before + 1 for e in self.envelopes if e is self.envelopes[0] or e.begins < answer.complaint.position)
         return next((e for e in self.envelopes if at <= e.xid_after), self.envelopes[-1])
 
 
@@ -83,25 +121,65 @@ _AS_OURSELVES = ("SET LOCAL SESSION AUTHORIZATION DEFAULT", "SET LOCAL ROLE NONE
 
 
 def message(
-    parts: Sequence[Part], stamp: Stamp, connection: Connection, *, opens: Sequence[str], then: Sequence[str] = ()
-) -> Message:
+    parts: Sequence[Part], stamp: Stamp, connection: Connection, *, opens: Sequence[str], then: Sequence[str] = (),
+    look: str | None = None, keeping: Callable[[Part], Keeping] = lambda _part: _NOTHING_KEPT,
+) -> Message:  # fmt: skip
     """Wraps each part and says `then` after it; `opens` begins the transaction and is empty in its later messages.
 
+    `look` is asked before the author's first statement, after each, and after what is deferred; `keeping` tells what else
+    is said in between.
     The COMMIT is a message of its own, so that the transaction's id is known before it is asked for.
     """
-    text, said = "", 0
+    script = _Script()
     envelopes: list[Envelope] = []
     for part in parts:
         before, after = _around(part, stamp, connection, opens=() if envelopes else opens)
-        text += ";\n".join(before) + ";\n"
-        first, count = said + len(before), len(part.segment.statements)
-        said = first + count + len(after)
-        envelopes.append(
-            Envelope(part=part, first=first, count=count, text_start=len(text), xid_before=first - 1, xid_after=said - 1)
-        )
-        said += len(then)
-        text += f"{part.segment.text}\n;\n" + ";\n".join((*after, *then)) + ";\n"
-    return Message(text=text, envelopes=tuple(envelopes))
+        envelopes.append(_enveloped(script, part, before, after, look=look, keeping=keeping(part)))
+        script.say_all(then)
+    return Message(text="".join(script.texts), envelopes=tuple(envelopes))
+
+
+@dataclass(slots=True)
+class _Script:
+    """A message as it grows: its text, and how many statements that is."""
+
+    texts: list[str] = field(default_factory=list)
+    length: int = 0
+    said: int = 0
+
+    def say(self, text: str) -> int:
+        """Returns which answer will be its. A line of its own ends it, as it may end in a comment."""
+        self.texts.append(f"{text}\n;\n")
+        self.length += len(self.texts[-1])
+        self.said += 1
+        return self.said - 1
+
+    def say_all(self, texts: Sequence[str]) -> list[int]:
+        return [self.say(text) for text in texts]
+
+
+def _enveloped(
+    script: _Script, part: Part, before: Sequence[str], after: Sequence[str], *, look: str | None, keeping: Keeping
+) -> Envelope:
+    looking = () if look is None else (look,)
+    begins = script.length
+    xid_before = script.say_all(before)[-1]
+    script.say_all(keeping.opening)
+    answers, places, looks = [], [], script.say_all(looking)
+    for statement in part.segment.statements:
+        around = keeping.around.get(statement.start, _AS_IT_IS)
+        script.say_all(around.before)
+        places.append(script.length)
+        answers.append(script.say_all((statement.text,) if around.instead is None else around.instead)[-1])
+        looks += script.say_all(looking)
+    deferred = script.say(_DEFERRED)
+    looks += script.say_all(looking)
+    script.say_all(keeping.closing)
+    xid_after = script.say_all(after)[-1]
+    return Envelope(
+        part=part, answers=tuple(answers), places=tuple(places), begins=begins, xid_before=xid_before, xid_after=xid_after,
+        deferred=deferred, looks=tuple(looks),
+    )  # fmt: skip
 
 
 def opening(unit: Unit, limits: Limits) -> tuple[str, ...]:
@@ -124,11 +202,12 @@ def patient(unit: Unit, limits: Limits) -> Limits:
 
 
 def _around(part: Part, stamp: Stamp, connection: Connection, *, opens: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What is said before the author's text, and what after it; the last of each answers with the transaction's id."""
+    """What is said before the author's text, and what after it and its checks; the last of each answers with the
+    transaction's id."""
     fence = [_fence(part, stamp, connection)] if part.last else []
     early = part.number == 0  # a later part may run in a role of the file's choice
     before = [*opens, *(fence if early and fence else [_XID])]
-    after = [_DEFERRED, *_AS_OURSELVES, *([] if early else fence), *_records(part, stamp, connection)]
+    after = [*_AS_OURSELVES, *([] if early else fence), *_records(part, stamp, connection)]
     return before, after
 
 

@@ -64,7 +64,7 @@ def for_dump(found: tuple[Installation, ...], *, server_major: int) -> Installat
             f"The server is PostgreSQL {server_major}, and pg_dump cannot read a server newer than itself. "
             f"Found here: {_majors(found)}.",
             code="client_too_old",
-            hint=f"Install PostgreSQL {server_major}'s client programs: {_client_package(server_major)}.",
+            hint=f"Install PostgreSQL {server_major}'s client programs: {client_package(server_major)}.",
         )
     return min(able, key=lambda i: i.major)
 
@@ -111,6 +111,32 @@ def zstd(installation: Installation) -> bool:
     probe = (installation.tool("pg_dump"), "-Fc", "-Z", "zstd", "-w", "-h", "/dev/null/nowhere", "-d", "none")
     complaint = run(Command(argv=probe, timeout_s=_PROBE_LIMIT_S)).stderr
     return "connection to server" in complaint and "compression" not in complaint
+
+
+def speaks_tls(installation: Installation) -> bool:
+    """Whether its libpq was built with TLS: one without does not even begin to connect where `sslmode=require`."""
+    probe = (installation.tool("pg_dump"), "-w", "-h", "/dev/null/nowhere", "-d", "none")
+    complaint = run(Command(argv=probe, env={"PGSSLMODE": "require"}, timeout_s=_PROBE_LIMIT_S)).stderr
+    return "SSL support is not compiled in" not in complaint
+
+
+def require_for_backup(client: Installation, *, encrypted: bool) -> None:
+    """That a backup can be taken and read back with it. Raises Refused (`program_missing`, `client_without_tls`).
+
+    encrypted: whether the server is reached by TLS.
+    """
+    if not _executable(client.bin_dir / "pg_restore"):
+        raise Refused(
+            f"There is a pg_dump in {client.bin_dir}, and no pg_restore to read back what it writes.",
+            code="program_missing",
+            hint=f"Install PostgreSQL {client.major}'s client programs whole: {client_package(client.major)}.",
+        )
+    if encrypted and not speaks_tls(client):
+        raise Refused(
+            f"The server is reached by TLS, and pg_dump {client.version} ({client.bin_dir}) was built without it.",
+            code="client_without_tls",
+            hint=f"Install PostgreSQL {client.major}'s client programs with TLS: {client_package(client.major)}.",
+        )
 
 
 def _of_setting(bin_dir: Path) -> Installation:
@@ -174,7 +200,7 @@ def _majors(found: tuple[Installation, ...]) -> str:
     return ", ".join(f"{i.major} ({i.bin_dir})" for i in sorted(found, key=lambda i: i.major)) or "none"
 
 
-def _client_package(major: int) -> str:
+def client_package(major: int) -> str:
     return f"`brew install postgresql@{major}`" if _mac() else f"`apt install postgresql-client-{major}`"
 
 

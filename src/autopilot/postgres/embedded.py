@@ -72,11 +72,15 @@ def running(
     durable: bool = False,
     superuser: str = "postgres",
     settings: Mapping[str, str] = _NO_SETTINGS,
+    cut_off: bool = False,
 ) -> Iterator[EmbeddedServer]:
     """A server for the length of a block; see `start`."""
     with ExitStack() as stack:
         with interrupts.held_back():
-            server = start(installation, home_root=home_root, tcp=tcp, durable=durable, superuser=superuser, settings=settings)
+            server = start(
+                installation, home_root=home_root, tcp=tcp, durable=durable, superuser=superuser, settings=settings,
+                cut_off=cut_off,
+            )  # fmt: skip
             stack.callback(stop, server)
         yield server
 
@@ -89,10 +93,12 @@ def start(
     durable: bool = False,
     superuser: str = "postgres",
     settings: Mapping[str, str] = _NO_SETTINGS,
+    cut_off: bool = False,
 ) -> EmbeddedServer:
     """Removes what dead owners left, then makes a fresh cluster and waits until it answers.
 
     durable: fsync as usual and a clean stop; its directory goes at `stop` all the same.
+    cut_off: without a network, where this machine lets us (`cluster.cut_off_by`); not together with `tcp`.
     Raises Refused (`no_space`, `no_permission`, `embedded_failed`, those of `programs.start`) and
     UsageError (`unsafe_directory`, `home_path_too_long`, `no_system_user`).
     """
@@ -114,6 +120,7 @@ def start(
             superuser=superuser,
             password=Secret(secrets.token_urlsafe(24)),
             settings=settings,
+            cut_off=cut_off,
         )
         with homes.storage_errors(cluster.home):
             furnish(cluster)

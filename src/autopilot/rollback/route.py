@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,10 @@ class Facts:
     #: Rows by table in the backup's snapshot, and now. None where they were not counted.
     rows_then: Mapping[str, int] | None
     rows_now: Mapping[str, int] | None
+    #: Tables whose rows that backup left out.
+    without_data: tuple[str, ...] = ()
+    #: How to go back to the provider's restore point that stood in for a dump.
+    restore_point: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,9 @@ def way_back(facts: Facts) -> WayBack:
     routes = [_code_only(), _forward()]
     if facts.backup_file is not None and facts.backup_good:
         routes.append(_restore(facts))
+    if facts.restore_point is not None:
+        routes.append(_restore_point(facts.restore_point))
+        facts = replace(facts, backup_file=None)
     lost = f" No usable backup: {facts.backup_file} is missing or damaged." if facts.backup_file and not facts.backup_good else ""
     return WayBack(
         summary=f"The release {facts.run_id} applied {_listed(facts.versions)}."
@@ -110,8 +117,16 @@ def _restore(facts: Facts) -> Route:
     return Route(
         name="restore from backup", how="by_hand", loses=losses(facts.rows_then, facts.rows_now), may_lose_more=True,
         text=f"Restore {facts.backup_file} into a new database (pg_restore) and take back from it what was lost."
-        " Restoring over the live database would discard every write since the backup.",
+        " Restoring over the live database would discard every write since the backup." + _without(facts.without_data),
     )  # fmt: skip
+
+
+def _without(tables: tuple[str, ...]) -> str:
+    return f" The backup does not hold the rows of {', '.join(tables)}." if tables else ""
+
+
+def _restore_point(how_back: str) -> Route:
+    return Route(name="the provider's restore point", how="by_hand", loses=(), may_lose_more=True, text=how_back)
 
 
 def losses(then: Mapping[str, int] | None, now: Mapping[str, int] | None) -> tuple[Loss, ...]:

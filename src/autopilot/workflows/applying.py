@@ -40,7 +40,7 @@ def apply_and_record(
             raise Refused("The lock was lost before anything was applied.", code="lock_lost", hint="Run again.", retryable=True)
         book.migration_log_id = journal.migration_begun(
             connection, wish.run, versions=book.pending, notes=f"applying {planning.listed(files)}",
-            backup_file=None if book.backup is None else book.backup.manifest.file, after_deploy=after_deploy,
+            backup_file=book.backup_name, after_deploy=after_deploy,
         )  # fmt: skip
         begun_s = world.clock.monotonic_s()
         with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as working:

@@ -139,14 +139,13 @@ def _called(world: World, wish: Wish, *, call_s: float) -> Connection:
 def _record_migration(world: World, wish: Wish, book: Logbook, error: AutopilotError, connection: Connection) -> None:
     ms = elapsed_ms(world.clock, book.begun_s)
     if book.migration_log_id is None:
-        backup_file = None if book.backup is None else book.backup.manifest.file
         journal.migration_refused(
             connection,
             wish.run,
             versions=book.pending,
             notes=error.state,
             error=error.message,
-            backup_file=backup_file,
+            backup_file=book.backup_name,
             duration_ms=ms,
         )
     elif not book.pending:

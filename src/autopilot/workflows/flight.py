@@ -11,6 +11,7 @@ from autopilot.alerts import wording
 from autopilot.audit import journal, schema
 from autopilot.errors import AutopilotError, Stranded
 from autopilot.events import Noted, told
+from autopilot.measures import about_in_words
 from autopilot.migrations import history
 from autopilot.migrations.lint import Finding, lint
 from autopilot.migrations.locks import Lock, is_gentle, strongest
@@ -32,7 +33,7 @@ def fly(world: World, wish: Wish, book: Logbook, cleared: Cleared, *, connection
     owed = _settle(world, wish, book, cleared.server, connection)
     order = _plan(world, wish, book, cleared, connection)
     if order.all:
-        found = _tools(world, wish, cleared, order)
+        found = _tools(world, wish, cleared, order, connection)
         _lint(world, book, order.all, cleared)
         _secure(world, wish, book, order, found, cleared.server, connection)
     if order.now:
@@ -64,9 +65,9 @@ def _sweep(world: World) -> None:
     from autopilot.postgres import embedded
 
     if world.settings.backups_dir.is_dir():
-        from autopilot.backups import dump, work
+        from autopilot.backups import partial, work
 
-        dump.sweep(world.settings.backups_dir)
+        partial.sweep(world.settings.backups_dir)
         work.sweep(world.settings.backups_dir)
     embedded.sweep()
 
@@ -105,11 +106,12 @@ def _follow(world: World, wish: Wish, connection: Connection, plan: Plan) -> Non
         world.tell(Noted(text=f"{file.file} is taken as it is now, as asked; its new text was not run.", level="warning"))
 
 
-def _tools(world: World, wish: Wish, cleared: Cleared, order: Order) -> Tools:
+def _tools(world: World, wish: Wish, cleared: Cleared, order: Order, connection: Connection) -> Tools:
     """Under the lock more may be pending than before it."""
     if not (wish.backup or wish.destroy_data):
         cutting.refuse_loss(order.all)
-    return tools(world, wish, cleared.server) if wish.backup and cleared.tools.dump_client is None else cleared.tools
+    known = cleared.tools
+    return tools(world, wish, cleared.server, connection) if wish.backup and known.dump_client is None else known
 
 
 def _lint(world: World, book: Logbook, migrations: tuple[Migration, ...], cleared: Cleared) -> None:
@@ -144,11 +146,17 @@ def _secure(world: World, wish: Wish, book: Logbook, order: Order, found: Tools,
 def _say_locks(world: World, book: Logbook, order: Order) -> None:
     """Which locks somebody may have to wait for, as the rehearsal saw them; without one, as the text shows them."""
     book.locks = book.rehearsal.locks if book.rehearsal is not None else locks_by_text(order.all)
-    strong = [lock for lock in book.locks if not is_gentle(lock.mode)]
+    foretold = None if book.rehearsal is None or book.rehearsal.kind == "schema" else book.rehearsal.forecast
+    held_ms = {} if foretold is None else {b.relation: b.duration_ms for b in foretold.blocked}
+    strong = sorted((lock for lock in book.locks if not is_gentle(lock.mode)), key=lambda k: -held_ms.get(k.relation, 0))
     for lock in strong[:10]:
-        world.tell(Noted(text=f"Locks {lock.relation} in {lock.mode} mode: {lock.keeps_waiting} wait while it is held."))
+        how_long = f", about {about_in_words(held_ms[lock.relation])}" if lock.relation in held_ms else ""
+        text = f"Locks {lock.relation} in {lock.mode} mode: {lock.keeps_waiting} wait while it is held{how_long}."
+        world.tell(Noted(text=text))
     if len(strong) > 10:
         world.tell(Noted(text=f"… and {len(strong) - 10} more relations."))
+    if foretold is not None:
+        world.tell(Noted(text=f"Predicted for {world.settings.environment_name}: about {about_in_words(foretold.duration_ms)}."))
 
 
 def locks_by_text(migrations: tuple[Migration, ...]) -> tuple[Lock, ...]:

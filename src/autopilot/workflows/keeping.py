@@ -11,9 +11,11 @@ from autopilot.backups import catalog, references, retention, stores
 from autopilot.backups.catalog import Entry
 from autopilot.backups.references import References
 from autopilot.backups.retention import Facts, Policy, Verdict
-from autopilot.errors import Refused
-from autopilot.workflows import backing_up
+from autopilot.errors import Refused, UsageError
+from autopilot.events import told
+from autopilot.workflows import backing_up, copying
 from autopilot.workflows.backing_up import FAILED_MARK
+from autopilot.workflows.copying import Asked, Copy
 from autopilot.workflows.reading import reader
 from autopilot.workflows.world import World
 
@@ -58,6 +60,38 @@ def _held(world: World, store: stores.Store, *, verify: bool) -> Held:
     except Refused as cause:
         return Held(store=store.url, failed=cause)
     return Held(store=store.url, entries=found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """What was made up for in one store."""
+
+    store: str
+    #: By the backup's name, newest first.
+    copies: tuple[tuple[str, Copy], ...] = ()
+    #: Why it could not be asked.
+    failed: Refused | None = None
+
+
+def copied(world: World) -> tuple[Copied, ...]:
+    """`autopilot backup copy`: every good backup here to each store that lacks it. Raises UsageError as `safekeeping` does."""
+    kept = backing_up.safekeeping(world.settings)
+    if not kept.stores:
+        raise UsageError("There is no store to copy to.", code="no_store", hint="Add a [[backup_store]] table to autopilot.toml.")
+    return tuple(_copied(world, store) for store in kept.stores)
+
+
+def _copied(world: World, store: stores.Store) -> Copied:
+    with told(world.tell, world.clock, "copies", f"Making up for copies in {store.url}") as step:
+        try:
+            asked = Asked(store=store, sizes=store.objects.sizes())
+        except Refused as cause:
+            step.state = "failed"
+            return Copied(store=store.url, failed=cause)
+        made = copying.make_up(world, step, asked, at_most=None)
+        good = sum(copy.failed is None for _, copy in made)
+        step.says(f"{good} of {len(made)} missing copies made" if made else "no copy is missing")
+    return Copied(store=store.url, copies=made)
 
 
 def prune(world: World, *, dry_run: bool) -> tuple[Pruned, ...]:

@@ -9,6 +9,7 @@ from autopilot.audit.journal import Run
 
 if TYPE_CHECKING:
     from autopilot.backups.dump import Backup
+    from autopilot.backups.restore_points import RestorePoint
     from autopilot.migrations.lint import Finding
     from autopilot.migrations.locks import Lock
     from autopilot.workflows.outcome import Deployed, Rehearsed
@@ -41,6 +42,8 @@ class Logbook:
     waiting: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     backup: Backup | None = None
+    #: What stands in for a dump of a very large database.
+    restore_point: RestorePoint | None = None
     rehearsal: Rehearsed | None = None
     deploy: Deployed | None = None
     #: The locks that its files take on what was there before, as far as they are known.
@@ -51,3 +54,10 @@ class Logbook:
     opened: bool = False
     #: Whether the channel was told that something begins, and so must hear how it ends.
     announced: bool = False
+
+    @property
+    def backup_name(self) -> str | None:
+        """What migration_log.backup_file says."""
+        if self.restore_point is not None:
+            return self.restore_point.name
+        return None if self.backup is None else self.backup.manifest.file

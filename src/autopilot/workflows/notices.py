@@ -37,6 +37,6 @@ def as_told(world: World, wish: Wish, book: Logbook) -> wording.Release:
         triggered_by=wish.run.triggered_by,
         run_id=wish.run.run_id,
         files=book.files,
-        backup_file=None if book.backup is None else book.backup.manifest.file,
+        backup_file=book.backup_name,
         duration_ms=elapsed_ms(world.clock, book.begun_s),
     )

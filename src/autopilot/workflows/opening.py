@@ -20,7 +20,9 @@ from autopilot.backups.manifest import Manifest
 from autopilot.config import Settings
 from autopilot.errors import AutopilotError, Refused, UsageError
 from autopilot.events import Noted, Step, told
-from autopilot.postgres import clients
+from autopilot.postgres import clients, patch_level
+from autopilot.postgres.clients import Installation
+from autopilot.secret import Secret
 from autopilot.workflows import backing_up
 from autopilot.workflows.world import World
 
@@ -58,13 +60,16 @@ def _can_open(settings: Settings, manifest: Manifest) -> bool:
     return manifest.encryption == "none" or keys(settings).for_age()
 
 
-def verify(world: World, files: tuple[str, ...]) -> tuple[Verified, ...]:
-    """`autopilot backup verify`: each of `files`, or every backup here. Raises Refused (`backup_missing`), UsageError."""
+def verify(world: World, files: tuple[str, ...], *, allow_unsigned: bool = False) -> tuple[Verified, ...]:
+    """`autopilot backup verify`: each of `files`, or every backup here. Raises Refused (`backup_missing`), UsageError.
+
+    allow_unsigned: whether one that is not signed may be opened although there is a secret to sign with.
+    """
     directory = world.settings.backups_dir
     if not files:
         found = catalog.entries(directory, verify=False, secrets=world.settings.backup_access.signing)
-        return tuple(_verified(world, directory, entry.file) for entry in found)
-    return tuple(_verified(world, *_place(directory, file)) for file in files)
+        return tuple(_verified(world, directory, entry.file, allow_unsigned=allow_unsigned) for entry in found)
+    return tuple(_verified(world, *_place(directory, file), allow_unsigned=allow_unsigned) for file in files)
 
 
 def _place(directory: Path, file: str) -> tuple[Path, str]:
@@ -73,26 +78,46 @@ def _place(directory: Path, file: str) -> tuple[Path, str]:
     return (path.parent, path.name) if "/" in file else (directory, path.name)
 
 
-def _verified(world: World, directory: Path, file: str) -> Verified:
+def _verified(world: World, directory: Path, file: str, *, allow_unsigned: bool) -> Verified:
     secrets = world.settings.backup_access.signing
     with told(world.tell, world.clock, "verify", f"Verifying {file}") as step:
         found = catalog.entries(directory, verify=True, only=file, secrets=secrets)
         entry = found[0] if found else _nothing(directory, file)
         read_whole: bool | None = False
-        why_not = None
+        why_not, unsigned = None, False
         if entry.state == "good" and entry.manifest is not None:
             try:
+                _refuse_unsigned(secrets, entry, allow_unsigned=allow_unsigned)
                 read_whole = _read(world, step, directory / file, entry.manifest)
             except Refused as cause:
                 why_not = cause.message
                 if cause.code in {"backup_damaged", "backup_unreadable"}:
                     entry = entry.but(state="damaged", why=cause.message)
-                elif cause.code != "wrong_identity":
+                elif cause.code not in {"wrong_identity", "backup_not_signed"}:
                     raise
+                unsigned = cause.code == "backup_not_signed"
         step.says(f"{file}: {entry.state}" + (f", {entry.why}" if entry.why else ""))
-        step.state = "done" if entry.state == "good" else "failed"
-    instead = None if entry.state == "good" else catalog.older_good(directory, file, secrets=secrets)
+        step.state = "done" if entry.state == "good" and read_whole is not False else "failed"
+    bad = unsigned or entry.state != "good"
+    instead = catalog.older_good(directory, file, secrets=secrets, signed=unsigned) if bad else None
     return Verified(entry=entry, read_whole=read_whole, why_not=why_not, instead=instead)
+
+
+def _refuse_unsigned(secrets: tuple[Secret, ...], entry: Entry, *, allow_unsigned: bool) -> None:
+    """An archive that nobody signed is not even read where ours are: pg_restore shall not meet a stranger's."""
+    if secrets and entry.signature == "unsigned" and not allow_unsigned:
+        raise Refused(
+            "it is not signed, and AUTOPILOT_SECRET is set: nothing proves that it is ours",
+            code="backup_not_signed",
+            hint="If it is older than the secret, verify it with --allow-unsigned.",
+        )
+
+
+def warn_of_strangers(world: World, client: Installation, manifest: Manifest) -> None:
+    """Says so where an archive that nobody signed is read by programs that are known to be open to a crafted one."""
+    text = None if manifest.hmac is not None else patch_level.warning(client, manifest.file)
+    if text is not None:
+        world.tell(Noted(text=text, level="warning"))
 
 
 def _nothing(directory: Path, file: str) -> Entry:
@@ -129,6 +154,7 @@ def _read_whole(world: World, archive: Path, manifest: Manifest) -> bool:
     """Raises Refused (`backup_unreadable`, `client_too_old`)."""
     found = clients.installations(world.settings.postgres_bin_dir)
     client = clients.for_dump(found, server_major=int(manifest.tool_version.split(".", 1)[0]))
+    warn_of_strangers(world, client, manifest)
     argv = (client.tool("pg_restore"), "--file=/dev/null", str(archive))
     finished = programs.run(programs.Command(argv=argv, timeout_s=world.settings.backup_timeout_s))
     if not finished.ok:

@@ -10,8 +10,11 @@ from autopilot.errors import AutopilotError
 
 if TYPE_CHECKING:
     from autopilot.backups.dump import Backup
+    from autopilot.backups.restore_points import RestorePoint
+    from autopilot.migrations.forecast import Forecast, Pace
     from autopilot.migrations.lint import Finding
     from autopilot.migrations.locks import Lock
+    from autopilot.migrations.observed import Transaction, Written
     from autopilot.workflows.logbook import Logbook, Wish
     from autopilot.workflows.world import World
 
@@ -23,8 +26,15 @@ class Rehearsed:
     """What the flight on the restored backup showed."""
 
     server_version: str
+    #: What each statement did there, by transaction.
+    transactions: tuple[Transaction, ...]
     #: The strongest lock on each relation that was there before, as the scratch server's lock table showed them.
     locks: tuple[Lock, ...]
+    #: Relations that were there before and were written to, with their rows.
+    touched: tuple[Written, ...]
+    #: What that means for the target, and how it compares with the copy.
+    forecast: Forecast
+    pace: Pace
     #: Where the scratch server's programs come from: "debian", "embedded", …
     origin: str
     restored_tables: int
@@ -32,6 +42,10 @@ class Rehearsed:
     restore_ms: int
     #: Extensions that the scratch server lacks and that something stood in for.
     stood_in: tuple[str, ...]
+    #: "backup": it flew on the restored backup. "schema": without its rows. "copy": on a copy that was there.
+    kind: str
+    #: What a flight there cannot show, in words.
+    blind_spots: tuple[str, ...]
     apply_ms: int
 
 
@@ -52,6 +66,7 @@ class Outcome:
     applied: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     backup: Backup | None = None
+    restore_point: RestorePoint | None = None
     rehearsal: Rehearsed | None = None
     deploy: Deployed | None = None
     findings: tuple[Finding, ...] = ()
@@ -74,6 +89,7 @@ def outcome_of(world: World, wish: Wish, book: Logbook, outcome: str, *, summary
         applied=book.applied,
         pending=(*book.pending, *book.waiting),
         backup=book.backup,
+        restore_point=book.restore_point,
         rehearsal=book.rehearsal,
         deploy=book.deploy,
         findings=book.findings,

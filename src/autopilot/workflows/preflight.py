@@ -5,7 +5,7 @@ look → plan → (at rest?) → segments → rights → room → tools
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from autopilot.audit import journal, schema
@@ -13,7 +13,7 @@ from autopilot.errors import Refused
 from autopilot.events import told
 from autopilot.migrations.files import Listing
 from autopilot.migrations.plan import Plan
-from autopilot.postgres.session import READER_NAME, Connection, Server, look, require_writable, session, size_bytes
+from autopilot.postgres.session import READER_NAME, Connection, Server, look, require_writable, resolved, session
 from autopilot.workflows import planning
 from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.world import World
@@ -21,9 +21,12 @@ from autopilot.workflows.world import World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from autopilot.backups.restore_points import Target
     from autopilot.migrations.lint import Report
     from autopilot.migrations.segments import Migration
     from autopilot.postgres.clients import Installation
+    from autopilot.workflows.ground import Ground
+    from autopilot.workflows.net import Net
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,9 @@ class Tools:
     """The programs a release needs, found before anything is touched."""
 
     dump_client: Installation | None = None
-    scratch: Installation | None = None
+    #: What the backup will be: a whole dump, one without some rows, a restore point.
+    net: Net | None = None
+    scratch: Ground | None = None
     #: Why there is no scratch server although one was asked for.
     no_scratch: str | None = None
 
@@ -93,11 +98,13 @@ def _cleared(
     schema.require_rights(connection, server)
     if wish.backup and pending:
         from autopilot.backups import dump
+        from autopilot.workflows import net as nets
         from autopilot.workflows.backing_up import safekeeping
 
         safekeeping(world.settings)
-        dump.prepare(world.settings.backups_dir, database_bytes=size_bytes(connection))
-    found = tools(world, wish, server) if pending else Tools()
+        chosen = nets.of(world.settings, connection)
+        dump.prepare(world.settings.backups_dir, database_bytes=chosen.dumped_bytes)
+    found = tools(world, wish, server, connection) if pending else Tools()
     return Cleared(files=files, server=server, tools=found, pending=pending, linted=linted)
 
 
@@ -116,20 +123,59 @@ def _may_run(world: World, wish: Wish, pending: tuple[Migration, ...]) -> None:
         cutting.refuse_loss(order.now if cutting.never_proven(world, wish) else order.all)
 
 
-def tools(world: World, wish: Wish, server: Server) -> Tools:
-    """The client programs and the scratch server's. Raises Refused where one that is needed is missing."""
+def tools(world: World, wish: Wish, server: Server, connection: Connection) -> Tools:
+    """What the net under the release is made of, and with which programs. Raises Refused where something is missing."""
     if not wish.backup:
         return Tools()
     from autopilot.postgres import clients
+    from autopilot.workflows import net as nets
+    from autopilot.workflows.ground import IMPOSSIBLE
 
     found = clients.installations(world.settings.postgres_bin_dir)
     dump_client = clients.for_dump(found, server_major=server.major)
+    chosen = nets.of(world.settings, connection)
+    if chosen.kind == "restore_point":
+        _require_provider(world, chosen, connection)
+    whole = Tools(dump_client=dump_client, net=chosen)
     if not wish.rehearsal or world.settings.rehearsal == "off":
-        return Tools(dump_client=dump_client)
+        return whole
     try:
-        scratch = clients.for_scratch(found, server_major=server.major, at_least=dump_client.major)
+        return replace(whole, scratch=_ground(world, found, dump_client, server, chosen))
     except Refused as cause:
-        if world.settings.rehearsal == "required":
+        if world.settings.rehearsal != "auto" or cause.code not in IMPOSSIBLE:
             raise
-        return Tools(dump_client=dump_client, no_scratch=cause.message)
-    return Tools(dump_client=dump_client, scratch=scratch)
+        return replace(whole, no_scratch=cause.message)
+
+
+def _require_provider(world: World, chosen: Net, connection: Connection) -> None:
+    """A restore point can be had, as far as that shows before one is asked for."""
+    from autopilot.backups.restore_points import PROVIDERS
+
+    where = target_of(world, connection)
+    PROVIDERS[chosen.provider].check(world.settings.providers, where, request=world.request, clock=world.clock)
+
+
+def target_of(world: World, connection: Connection) -> Target:
+    """The database as a provider has to know it."""
+    from autopilot.backups.restore_points import Target
+    from autopilot.postgres.address import parameters
+
+    row = connection.execute("SELECT pg_catalog.clock_timestamp()").fetchone()
+    return Target(parameters=parameters(world.database_url), now=world.clock.now() if row is None else row[0])
+
+
+def _ground(world: World, found: tuple[Installation, ...], dump_client: Installation, server: Server, chosen: Net) -> Ground:
+    """Where the copy will be made. Raises Refused, with a code of `ground.IMPOSSIBLE` where none can be made here."""
+    from autopilot.workflows import ground
+
+    s, rows = world.settings, world.settings.rehearsal != "schema"
+    if s.scratch_url is not None and (s.scratch_is_copy or chosen.kind != "restore_point" or not rows):
+        return ground.lent(
+            resolved(s.scratch_url, tls_verify=s.tls_verify, ca_file=s.tls_ca_file).url, dump_client, target=world.database_url,
+            server_major=server.major, lock_table=server.lock_table, is_copy=s.scratch_is_copy,
+        )  # fmt: skip
+    if chosen.kind == "restore_point" and rows:
+        return ground.branch(chosen.provider, dump_client, version=server.version)
+    own = ground.own(found, server_major=server.major, at_least=dump_client.major)
+    ground.require_room(s, ground.needed_bytes(database_bytes=chosen.dumped_bytes, archive_bytes=0, rows=rows))
+    return own

@@ -2,51 +2,76 @@
 
 from __future__ import annotations
 
-import itertools
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
-from autopilot.backups.dump import Backup
 from autopilot.clock import elapsed_ms
 from autopilot.errors import AutopilotError, Refused
 from autopilot.events import Step
 from autopilot.migrations import apply as applying
-from autopilot.migrations import catalog
-from autopilot.migrations.locks import Lock, strongest
+from autopilot.migrations import catalog, forecast, observed
+from autopilot.migrations.observed import Watch
 from autopilot.migrations.segments import Migration
 from autopilot.migrations.unit import lock_room
 from autopilot.migrations.wire import Limits, Stamp
-from autopilot.postgres.clients import Installation
-from autopilot.postgres.session import READER_NAME, Server, look, session
+from autopilot.postgres.session import READER_NAME, Connection, Server, look, session
 from autopilot.secret import Secret
 from autopilot.workflows.outcome import Rehearsed
-from autopilot.workflows.scratch import restored
+from autopilot.workflows.scratch import Copy
 from autopilot.workflows.world import World
 
 
 def rehearse(
-    world: World, step: Step, *, backup: Backup, batches: tuple[tuple[Migration, ...], ...],
-    server: Server, scratch: Installation, stamp: Stamp,
+    world: World, step: Step, *, made: AbstractContextManager[Copy], batches: tuple[tuple[Migration, ...], ...],
+    server: Server, stamp: Stamp, target: Connection,
 ) -> Rehearsed:  # fmt: skip
-    """Applies `batches`, each as production would get it, to a scratch server that holds the restored backup.
+    """Applies `batches`, each as production would get it, to a copy of the target.
+
+    `target` is only asked how fast it is.
 
     Raises Refused: `refused_in_rehearsal` when a migration fails there, and for a rehearsal that cannot be made.
     """
-    with restored(world, backup, scratch) as copy:
+    with made as copy:
         step.progress(0, sum(map(len, batches)), "files")
         begun_s = world.clock.monotonic_s()
         with session(copy.url, application_name=READER_NAME) as connection:
-            there = catalog.relations(connection)
-        flown = [_fly(world, step, copy.url, batch, server, stamp, there) for batch in batches]
+            watch = Watch(there=catalog.relations(connection))
+            copy_ms = forecast.counting_ms(connection)
+        for batch in batches:
+            _fly(world, step, copy.url, batch, server, stamp, watch)
+        apply_ms = elapsed_ms(world.clock, begun_s)
+        target_ms, trip_ms = forecast.counting_ms(target), forecast.trip_ms(target, world.clock)
+        pace = forecast.pace(target_ms=target_ms, copy_ms=copy_ms, trip_ms=trip_ms)
         return Rehearsed(
-            server_version=scratch.version,
-            origin=scratch.origin,
-            restored_tables=len(backup.manifest.rows),
-            restored_rows=sum(backup.manifest.rows.values()),
+            server_version=copy.server_version,
+            origin=copy.origin,
+            restored_tables=copy.tables,
+            restored_rows=copy.rows,
             restore_ms=copy.restore_ms,
             stood_in=copy.stood_in,
-            locks=strongest(lock for locks in flown for lock in locks),
-            apply_ms=elapsed_ms(world.clock, begun_s),
+            kind=copy.kind,
+            blind_spots=copy.blind_spots,
+            transactions=tuple(watch.transactions),
+            locks=observed.locks(watch.transactions),
+            touched=observed.touched(watch.transactions),
+            forecast=forecast.forecast(watch.transactions, pace),
+            pace=pace,
+            apply_ms=apply_ms,
         )
+
+
+def files_of(rehearsed: Rehearsed, migrations: tuple[Migration, ...]) -> tuple[dict[str, Any], ...]:
+    """What is kept of each file's rehearsal."""
+    known = {m.version: m.file for m in migrations}
+    return tuple(
+        {
+            "version": version, "file": known[version].file, "sha256": known[version].sha256,
+            "duration_ms": round(sum(s.duration_ms for s in statements), 1), "predicted_ms": foretold.duration_ms,
+            "blocked": [b.document() for b in foretold.blocked], "statements": [s.document() for s in statements],
+        }
+        for version, (statements, foretold) in forecast.by_file(rehearsed.transactions, rehearsed.pace).items()
+    )  # fmt: skip
 
 
 def _fly(
@@ -56,15 +81,10 @@ def _fly(
     migrations: tuple[Migration, ...],
     server: Server,
     stamp: Stamp,
-    there: list[int],
-) -> tuple[Lock, ...]:
-    """Returns the locks on the relations `there`, as held just before each COMMIT; by its text for what had none."""
-    seen: list[Lock] = []
-
+    watch: Watch,
+) -> None:
     def reached(point: str) -> None:
-        if point == "A6":
-            seen.extend(catalog.held(ledger, connection.info.backend_pid, there))
-        elif point == "A2":
+        if point == "A2":
             world.reached("R3")
 
     with (
@@ -84,13 +104,12 @@ def _fly(
             lock_room=lock_room(server.lock_table),
             progress=lambda done, total: step.progress(done, total, "files"),
             reached=reached,
+            watch=watch,
         )
         try:
             applying.apply(migrations, target, replace(stamp, triggered_by="rehearsal"))
         except AutopilotError as cause:
             raise refused(cause) from cause
-    alone = (e.locks for m in migrations for s, e in zip(m.statements, m.effects, strict=False) if s.alone_because)
-    return strongest((*seen, *itertools.chain.from_iterable(alone)))
 
 
 def refused(cause: AutopilotError) -> Refused:

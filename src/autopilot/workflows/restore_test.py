@@ -13,11 +13,13 @@ from autopilot.backups.manifest import Manifest
 from autopilot.errors import AutopilotError, Refused
 from autopilot.events import Noted, told
 from autopilot.postgres import clients
-from autopilot.postgres.clients import Installation
-from autopilot.postgres.session import READER_NAME, session
-from autopilot.workflows.opening import opened
-from autopilot.workflows.reading import reached
-from autopilot.workflows.scratch import restored, stood_in
+from autopilot.postgres.session import READER_NAME, resolved, session
+from autopilot.workflows import ground, standing
+from autopilot.workflows.ground import Ground
+from autopilot.workflows.opening import opened, warn_of_strangers
+from autopilot.workflows.proven import RestoreTestStanding
+from autopilot.workflows.reading import reached, reader
+from autopilot.workflows.scratch import restored, stood_in, without_rows_of
 from autopilot.workflows.world import World
 
 
@@ -49,29 +51,50 @@ def restore_test(world: World, *, file: str | None) -> Tested:
         step.says(
             f"{manifest.file}, {manifest.size_bytes:,} bytes, of {manifest.database} at {manifest.taken_at:%Y-%m-%d %H:%M} UTC"
         )
-    scratch = clients.for_scratch(
-        clients.installations(world.settings.postgres_bin_dir),
-        server_major=_major(manifest.server_version), at_least=_major(manifest.tool_version),
-    )  # fmt: skip
+    scratch = _ground(world, manifest)
     path = world.settings.backups_dir / manifest.file
+    warn_of_strangers(world, scratch.programs, manifest)
     try:
         with (
             told(world.tell, world.clock, "restore", "Restoring it into a scratch server") as step,
             opened(world, step, path, manifest) as backup,
-            restored(world, backup, scratch) as copy,
+            restored(world, backup, scratch, run_id=manifest.run_id) as copy,
         ):
             step.says(
                 f"restored in {copy.restore_ms / 1000:.1f} s on PostgreSQL {scratch.version} ({scratch.origin}),"
-                f" and it is what was dumped{stood_in(copy.stood_in)}"
+                f" and it is what was dumped{stood_in(copy.stood_in)}{without_rows_of(manifest.without_data)}"
             )
     except AutopilotError as cause:
         if cause.code in {"restore_failed", "backup_not_faithful"}:
             _record(world, manifest, scratch, restore_ms=None, notes=cause.message)
         raise
-    recorded = _record(world, manifest, scratch, restore_ms=copy.restore_ms, notes=f"as it was dumped{stood_in(copy.stood_in)}")
+    notes = f"as it was dumped{stood_in(copy.stood_in)}{without_rows_of(manifest.without_data)}"
+    recorded = _record(world, manifest, scratch, restore_ms=copy.restore_ms, notes=notes)
     return Tested(
         manifest=manifest, restore_ms=copy.restore_ms, server_version=scratch.version, origin=scratch.origin, recorded=recorded
     )
+
+
+def due(world: World) -> RestoreTestStanding | None:
+    """How well backups are proven, by the target's audit trail; None where no database is configured that could tell."""
+    if world.settings.database_url is None:
+        return None
+    with reader(world.settings) as connection:
+        return standing.proof(world, connection)
+
+
+def _ground(world: World, manifest: Manifest) -> Ground:
+    """Raises Refused (`no_scratch_server`, and as `ground.lent` does)."""
+    s, server_major = world.settings, _major(manifest.server_version)
+    found = clients.installations(s.postgres_bin_dir)
+    at_least = _major(manifest.tool_version)
+    if s.scratch_url is None or s.scratch_is_copy:
+        return ground.own(found, server_major=server_major, at_least=at_least)
+    return ground.lent(
+        resolved(s.scratch_url, tls_verify=s.tls_verify, ca_file=s.tls_ca_file).url,
+        clients.for_dump(found, server_major=max(server_major, at_least)), server_major=server_major, lock_table=0, is_copy=False,
+        target=None if s.database_url is None else reached(s).url,
+    )  # fmt: skip
 
 
 def _chosen(world: World, file: str | None) -> Manifest:
@@ -101,7 +124,7 @@ def _unfit(world: World, entry: Entry) -> Refused:
     )
 
 
-def _record(world: World, manifest: Manifest, scratch: Installation, *, restore_ms: int | None, notes: str) -> bool:
+def _record(world: World, manifest: Manifest, scratch: Ground, *, restore_ms: int | None, notes: str) -> bool:
     """Writes the test to the target's audit trail, where there is one to be reached; a restore counts without."""
     if world.settings.database_url is None:
         return False

@@ -12,7 +12,8 @@ from autopilot.errors import Refused
 from autopilot.migrations.plan import Plan, Policy
 from autopilot.postgres.session import Connection, Server, look
 from autopilot.rollback.route import Facts, WayBack, way_back
-from autopilot.workflows import planning
+from autopilot.workflows import planning, proven
+from autopilot.workflows.proven import RestoreTestStanding
 from autopilot.workflows.reading import reader
 from autopilot.workflows.world import World
 
@@ -24,6 +25,7 @@ class Standing:
     last_run: LastRun | None
     last_backup: Entry | None
     open_incidents: int
+    restore_test: RestoreTestStanding
 
 
 def standing(world: World) -> Standing:
@@ -35,6 +37,7 @@ def standing(world: World) -> Standing:
         known = reports.exists(connection)
         last_run = reports.last_run(connection) if known else None
         incidents = reports.open_incidents(connection) if known else 0
+        tests = proof(world, connection)
     backups = catalog.entries(world.settings.backups_dir, verify=False, secrets=world.settings.backup_access.signing)
     return Standing(
         server=server,
@@ -42,7 +45,14 @@ def standing(world: World) -> Standing:
         last_run=last_run,
         last_backup=next((b for b in backups if b.manifest is not None and b.manifest.database == server.database), None),
         open_incidents=incidents,
+        restore_test=tests,
     )
+
+
+def proof(world: World, connection: Connection) -> RestoreTestStanding:
+    """How well the target's backups are proven, as its audit trail tells."""
+    last, good = reports.restore_tests(connection)
+    return proven.standing(last, good, every_s=world.settings.restore_test_every_s, now=world.clock.now())
 
 
 def rollback_plan(world: World, *, to: str | None) -> WayBack:
@@ -65,6 +75,10 @@ def rollback_plan(world: World, *, to: str | None) -> WayBack:
 def _facts(world: World, connection: Connection, found: LastMigration | None) -> Facts:
     entry = None if found is None or found.backup_file is None else _entry(world, found.backup_file)
     good = entry is not None and entry.state == "good" and entry.manifest is not None
+    absent = entry.manifest.absent.schemas if entry is not None and entry.manifest is not None else ()
+    without = frozenset(entry.manifest.without_data if entry is not None and entry.manifest is not None else ())
+    timeout_s = world.settings.backup_timeout_s
+    rows_now = fingerprint.rows(connection, timeout_s=timeout_s, absent=absent, without=without) if good else None
     return Facts(
         run_id=None if found is None else found.run_id,
         status=None if found is None else found.status,
@@ -72,7 +86,11 @@ def _facts(world: World, connection: Connection, found: LastMigration | None) ->
         backup_file=None if found is None else found.backup_file,
         backup_good=good,
         rows_then=entry.manifest.rows if good and entry is not None and entry.manifest is not None else None,
-        rows_now=fingerprint.rows(connection, timeout_s=world.settings.backup_timeout_s) if good else None,
+        rows_now=rows_now,
+        without_data=tuple(sorted(without)),
+        restore_point=None
+        if found is None or found.backup_file is None
+        else reports.restore_point(connection, found.backup_file),
     )
 
 

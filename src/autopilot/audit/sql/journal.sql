@@ -80,3 +80,12 @@ INSERT INTO automation.restore_tests
 VALUES (%(backup_file)s, %(sha256)s, CASE WHEN %(restore_ms)s::integer IS NULL THEN 'failure' ELSE 'success' END,
         %(restore_ms)s, %(size_bytes)s, round(%(restore_ms)s / 1000.0 / (greatest(1, %(size_bytes)s) / 1073741824.0), 1),
         %(server_version)s, %(run_id)s, %(notes)s)
+
+-- name: rehearsed
+INSERT INTO automation.rehearsed_files (run_id, version, file, sha256, copy, duration_ms, predicted_ms, blocked, statements)
+SELECT %(run_id)s, f.version, f.file, f.sha256, %(copy)s, f.duration_ms, f.predicted_ms, f.blocked, f.statements
+FROM pg_catalog.jsonb_to_recordset(%(files)s) AS f (version text, file text, sha256 text, duration_ms numeric,
+                                                    predicted_ms numeric, blocked jsonb, statements jsonb)
+
+-- name: restore_point_made
+INSERT INTO automation.restore_points (made_at, provider, name, run_id, how_back, details) VALUES (%s, %s, %s, %s, %s, %s)

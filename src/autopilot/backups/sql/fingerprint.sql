@@ -1,6 +1,6 @@
 -- What a database is, object by object and table by table, in a form that a dump and its restore leave as it is.
 -- Everything is read with an empty search_path, so that every name comes with its schema. Expressions (views, checks, defaults,
--- policies) count as there or not: what PostgreSQL writes of them changes when it reads it again.
+-- policies) count as there or not: what PostgreSQL writes of them changes when it reads it again. `absent`: schemas that do not count.
 
 -- name: settings
 SELECT pg_catalog.set_config(name, value, true) FROM (VALUES
@@ -11,7 +11,7 @@ SELECT pg_catalog.set_config(name, value, true) FROM (VALUES
 -- name: objects
 WITH ours AS (
     SELECT oid, nspname, nspowner, nspacl FROM pg_catalog.pg_namespace
-    WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'
+    WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND NOT nspname = ANY (%(absent)s::text[])
 ), brought AS (
     SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'
 ), relations AS (
@@ -98,14 +98,34 @@ WITH ours AS (
     SELECT 'pg_catalog.pg_statistic_ext'::regclass, x.oid, 0, pg_catalog.pg_get_statisticsobjdef(x.oid)
     FROM pg_catalog.pg_statistic_ext x JOIN ours ON ours.oid = x.stxnamespace
     UNION ALL
+    SELECT 'pg_catalog.pg_event_trigger'::regclass, v.oid, -2, pg_catalog.pg_get_userbyid(v.evtowner)::text
+    FROM pg_catalog.pg_event_trigger v
+    WHERE NOT EXISTS (SELECT FROM brought WHERE objid = v.oid AND classid = 'pg_catalog.pg_event_trigger'::regclass)
+    UNION ALL
     SELECT 'pg_catalog.pg_event_trigger'::regclass, v.oid, 0, concat_ws('|', v.evtevent, v.evtfoid::regprocedure, v.evtenabled, v.evttags)
     FROM pg_catalog.pg_event_trigger v
     WHERE NOT EXISTS (SELECT FROM brought WHERE objid = v.oid AND classid = 'pg_catalog.pg_event_trigger'::regclass)
     UNION ALL
     SELECT 'pg_catalog.pg_publication'::regclass, b.oid, 0, concat_ws('|', b.puballtables, b.pubinsert, b.pubupdate, b.pubdelete, b.pubtruncate,
                (SELECT pg_catalog.string_agg(t.prrelid::regclass::text, ',' ORDER BY t.prrelid::regclass::text COLLATE "C")
-                FROM pg_catalog.pg_publication_rel t WHERE t.prpubid = b.oid))
+                FROM pg_catalog.pg_publication_rel t JOIN relations c ON c.oid = t.prrelid WHERE t.prpubid = b.oid))
     FROM pg_catalog.pg_publication b
+    UNION ALL
+    SELECT 'pg_catalog.pg_publication'::regclass, b.oid, -2, concat_ws('|', pg_catalog.pg_get_userbyid(b.pubowner), b.pubviaroot,
+               (SELECT pg_catalog.string_agg(concat_ws(' ', t.prrelid::regclass::text, pg_catalog.cardinality(pg_catalog.string_to_array(pg_catalog.to_jsonb(t) ->> 'prattrs', ' ')),
+                                                       pg_catalog.to_jsonb(t) ->> 'prqual' IS NOT NULL), ',' ORDER BY t.prrelid::regclass::text COLLATE "C")
+                FROM pg_catalog.pg_publication_rel t JOIN relations c ON c.oid = t.prrelid WHERE t.prpubid = b.oid))
+    FROM pg_catalog.pg_publication b
+    UNION ALL
+    SELECT 'pg_catalog.pg_default_acl'::regclass, p.oid, 0,
+           (SELECT pg_catalog.string_agg(item::text, ',' ORDER BY item::text COLLATE "C") FROM pg_catalog.unnest(p.defaclacl) item)
+    FROM pg_catalog.pg_default_acl p
+    WHERE p.defaclnamespace = 0 OR p.defaclnamespace IN (SELECT oid FROM ours)
+    UNION ALL
+    SELECT 'pg_catalog.pg_foreign_server'::regclass, s.oid, 0, concat_ws('|', pg_catalog.pg_get_userbyid(s.srvowner), s.srvtype,
+               (SELECT w.fdwname FROM pg_catalog.pg_foreign_data_wrapper w WHERE w.oid = s.srvfdw))
+    FROM pg_catalog.pg_foreign_server s
+    WHERE NOT EXISTS (SELECT FROM brought WHERE objid = s.oid AND classid = 'pg_catalog.pg_foreign_server'::regclass)
 ), described AS (
     SELECT i.type, i.identity, f.part, f.definition,
            CASE WHEN f.part >= 0 THEN pg_catalog.obj_description(f.object, f.class::text) END AS comment,
@@ -124,13 +144,14 @@ WITH ours AS (
            END AS acl
     FROM found f CROSS JOIN LATERAL pg_catalog.pg_identify_object(f.class, f.object, greatest(f.part, 0)) i
 )
-SELECT type || ' ' || identity || CASE WHEN part = -1 THEN ' (numbers)' ELSE '' END,
+SELECT type || ' ' || identity || CASE part WHEN -1 THEN ' (numbers)' WHEN -2 THEN ' (more)' ELSE '' END,
        pg_catalog.md5(concat_ws('|', definition, comment, remark,
            (SELECT pg_catalog.string_agg(item::text, ',' ORDER BY item::text COLLATE "C") FROM pg_catalog.unnest(acl) item)))
 FROM described
 
 -- name: sequences
-SELECT pg_catalog.format('%I.%I', schemaname, sequencename), coalesce(last_value, 0) FROM pg_catalog.pg_sequences
+SELECT pg_catalog.format('%%I.%%I', schemaname, sequencename), coalesce(last_value, 0)
+FROM pg_catalog.pg_sequences WHERE NOT schemaname = ANY (%(absent)s::text[])
 
 -- name: large_objects
 SELECT count(*), coalesce(sum(pg_catalog.hashtextextended(oid::text || pg_catalog.md5(pg_catalog.lo_get(oid)), 0)), 0)::text
@@ -141,6 +162,7 @@ FROM pg_catalog.pg_largeobject_metadata
 SELECT n.nspname, c.relname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND NOT n.nspname = ANY (%(absent)s::text[])
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                   WHERE d.objid = c.oid AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'e')
 ORDER BY 1, 2

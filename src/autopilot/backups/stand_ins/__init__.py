@@ -1,6 +1,8 @@
-"""Stand-ins for extensions that a scratch server lacks: what migrations name of them is there, and does nothing outside.
+"""Stand-ins for extensions: what migrations name of them is there, and does nothing outside.
 
-One file an extension and one line here. The SQL runs with the extension's schema as its search_path.
+For those that a scratch server lacks, and in any case for those that would reach out of it, read its machine's files, or
+start only with a server that was made for them. One file an extension and one line here. The SQL runs with the
+extension's schema as its search_path.
 """
 
 from __future__ import annotations
@@ -13,25 +15,32 @@ from pathlib import Path
 class StandIn:
     #: The schema that belongs to the extension alone; None where it lives among others' things.
     schema: str | None = None
+    #: The extension itself is never made in a scratch server of ours, even where it could be.
+    always: bool = False
 
     def script(self, extension: str) -> str:
         return (Path(__file__).parent / f"{extension}.sql").read_text("utf-8")
 
 
 STAND_INS = {
-    "http": StandIn(),
+    "dblink": StandIn(always=True),
+    "file_fdw": StandIn(always=True),
+    "http": StandIn(always=True),
     "hypopg": StandIn(),
     "index_advisor": StandIn(),
-    "pg_cron": StandIn(schema="cron"),
+    "pg_cron": StandIn(schema="cron", always=True),
     "pg_graphql": StandIn(schema="graphql"),
-    "pg_net": StandIn(schema="net"),
+    "pg_net": StandIn(schema="net", always=True),
     "pg_repack": StandIn(),
     "pg_stat_monitor": StandIn(),
     "pg_tle": StandIn(schema="pgtle"),
-    "pgaudit": StandIn(),
+    "pgaudit": StandIn(always=True),
     "pgjwt": StandIn(),
-    "pgsodium": StandIn(schema="pgsodium"),
+    "pgsodium": StandIn(schema="pgsodium", always=True),
     "plpgsql_check": StandIn(),
+    "postgres_fdw": StandIn(always=True),
     "supabase_vault": StandIn(schema="vault"),
     "uuid-ossp": StandIn(),
 }
+#: Those that are stood in for in any case.
+ALWAYS = frozenset(name for name, stand_in in STAND_INS.items() if stand_in.always)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from autopilot.backups import manifest as manifests
-from autopilot.backups.partial import partial
+from autopilot.backups.partial import partial, sync_directory
 from autopilot.backups.stores.objects import Access, Objects
 from autopilot.errors import Refused, UsageError
 
@@ -69,11 +72,27 @@ class _Directory:
         except OSError as cause:
             raise self._failed("it", cause) from cause
 
+    def require_room(self, size_bytes: int) -> None:
+        self._require()
+        try:
+            free_bytes = shutil.disk_usage(self.path).free
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
+        except OSError as cause:
+            raise self._failed("Nothing", cause) from cause
+        if free_bytes < size_bytes:
+            raise Refused(
+                f"There is not enough room for a copy in {self.path}: about {size_bytes >> 20} MiB are needed,"
+                f" {free_bytes >> 20} MiB are free.",
+                code="store_full",
+                hint="Make room there, or name another directory.",
+            )
+
     def delete(self, name: str) -> None:
         try:
             with contextlib.suppress(FileNotFoundError):
                 (self.path / name).unlink()
-            manifests.sync_directory(self.path)
+            sync_directory(self.path)
         except OSError as cause:
             raise self._failed(name, cause) from cause
 

@@ -33,5 +33,8 @@ class Objects(Protocol):
     def sizes(self) -> Mapping[str, int]:
         """The size in bytes of each file."""
 
+    def require_room(self, size_bytes: int) -> None:
+        """That about so much can be put there, as far as can be told without putting anything."""
+
     def delete(self, name: str) -> None:
         """Removes it; one that is gone already is no failure."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 from autopilot.backups import manifest as manifests
 from autopilot.backups.stores.objects import Access, Objects
 from autopilot.errors import Refused, UsageError
+from autopilot.meanwhile import meanwhile
 from autopilot.postgres import tls
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
+
+T = TypeVar("T")
 
 _PART_BYTES = 8 << 20
 #: S3 takes at most 10,000 parts.
@@ -74,20 +77,22 @@ class _Bucket:
     allow_http: bool
 
     def put(self, name: str, source: Path) -> None:
+        with manifests.regular(source) as stream, self._told(name):
+            _waited(lambda: self._put(name, stream, source.stat().st_size))
+
+    def _put(self, name: str, stream: BinaryIO, size_bytes: int) -> None:
         import obstore
 
         store = self._store()
-        with manifests.regular(source) as stream, self._told(name):
-            size_bytes = source.stat().st_size
-            if size_bytes <= _ONE_REQUEST_BYTES and self._put_at_once(store, name, stream.read()):
-                return
-            # Parts cannot be put on a condition; a name holds its run's random id, so that only the same file would race.
-            if name in self._listed(store):
-                raise _exists(self.url, name)
-            stream.seek(0)
-            part_bytes = max(_PART_BYTES, -(-size_bytes // _MOST_PARTS))
-            pieces = iter(lambda: stream.read(part_bytes), b"")
-            obstore.put(store, name, pieces, use_multipart=True, chunk_size=part_bytes, max_concurrency=4)
+        if size_bytes <= _ONE_REQUEST_BYTES and self._put_at_once(store, name, stream.read()):
+            return
+        # Parts cannot be put on a condition; a name holds its run's random id, so that only the same file would race.
+        if name in self._listed(store):
+            raise _exists(self.url, name)
+        stream.seek(0)
+        part_bytes = max(_PART_BYTES, -(-size_bytes // _MOST_PARTS))
+        pieces = iter(lambda: stream.read(part_bytes), b"")
+        obstore.put(store, name, pieces, use_multipart=True, chunk_size=part_bytes, max_concurrency=4)
 
     def _put_at_once(self, store: S3Store, name: str, body: bytes) -> bool:
         """Whether it is done: some stores do not know how to refuse writing over something, and say so."""
@@ -106,18 +111,22 @@ class _Bucket:
         import obstore
 
         with self._told(name):
-            for piece in obstore.get(self._store(), name).stream(min_chunk_size=_READ_BYTES):
+            pieces = iter(_waited(lambda: obstore.get(self._store(), name).stream(min_chunk_size=_READ_BYTES)))
+            while (piece := _waited(lambda: next(pieces, None))) is not None:
                 yield bytes(piece)
 
     def sizes(self) -> Mapping[str, int]:
         with self._told("it"):
-            return self._listed(self._store())
+            return _waited(lambda: self._listed(self._store()))
+
+    def require_room(self, size_bytes: int) -> None:
+        """Whether what lies there is listed is asked by whoever wants the sizes; more shows only when something is put."""
 
     def delete(self, name: str) -> None:
         import obstore
 
         with self._told(name):
-            obstore.delete(self._store(), name)
+            _waited(lambda: obstore.delete(self._store(), name))
 
     def _listed(self, store: S3Store) -> Mapping[str, int]:
         import obstore
@@ -156,6 +165,11 @@ class _Bucket:
             yield
         except (obstore.exceptions.BaseError, FileNotFoundError) as cause:
             raise _failure(self.url, name, cause) from None
+
+
+def _waited(work: Callable[[], T]) -> T:
+    """The result of a request, which Ctrl-C and SIGTERM do not wait for: obstore itself hears no signal before its end."""
+    return meanwhile(work, name="store")()
 
 
 #: What an S3 store calls it → our code, what it means, what to do.

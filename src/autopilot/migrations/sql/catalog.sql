@@ -10,15 +10,19 @@ WHERE EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n O
                  OR (wanted.name = p.proname || '()' AND (n.nspname = 'public' OR pg_catalog.pg_function_is_visible(p.oid))))
 
 -- name: relations
-SELECT c.oid::bigint FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+SELECT c.oid::bigint, CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname,
+       pg_catalog.pg_relation_filenode(c.oid)::bigint
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'automation', 'supabase_migrations')
 
--- name: held
-SELECT CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname, l.mode
-FROM pg_catalog.pg_locks l
-JOIN pg_catalog.pg_class c ON c.oid = l.relation
+-- name: sizes
+-- Of a table without its indexes; a partitioned one's is that of its partitions.
+SELECT wanted.name, (SELECT coalesce(sum(pg_catalog.pg_table_size(part.oid)), 0)::bigint
+                     FROM pg_catalog.pg_class part
+                     WHERE part.oid = c.oid OR part.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)))
+FROM pg_catalog.unnest(%s::text[]) AS wanted (name)
+JOIN pg_catalog.pg_class c ON c.relkind IN ('r', 'p', 'm')
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE l.pid = %s AND l.locktype = 'relation' AND l.granted AND l.relation::bigint = ANY (%s) AND l.mode <> 'AccessShareLock'
-  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-ORDER BY 1, 2
+ AND (wanted.name = n.nspname || '.' || c.relname
+      OR (wanted.name = c.relname AND (n.nspname = 'public' OR pg_catalog.pg_table_is_visible(c.oid))))
