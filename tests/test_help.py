@@ -34,6 +34,10 @@ OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("backup", "prune"): (*TARGET, "--dry-run"),
     ("backup", "fetch"): ("--from", "--to", "--allow-unsigned", "--json"),
     ("rollback",): (*TARGET, "--plan", "--to"),
+    ("trash",): (),
+    ("trash", "list"): (*TARGET, "--run"),
+    ("trash", "restore"): TARGET,
+    ("trash", "empty"): (*TARGET, "--older-than", "--run", "--yes"),
     ("bundle",): (*FILES, "--out", "--json"),
     ("demo",): ("--exit",),
 }

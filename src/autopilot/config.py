@@ -29,6 +29,7 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 TlsVerify = Literal["auto", "required"]
 Duplicates = Literal["refuse", "by-name"]
 Deleted = Literal["warn", "refuse"]
+KeepRows = Literal["auto", "always", "off"]
 Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 
 
@@ -82,6 +83,9 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     gentle_lock_timeout_s: Positive = 30.0
     #: How often it tries.
     lock_tries: Count = 10
+    #: Rows that a release changes are kept so that it can be undone. "auto": where nobody has to wait longer than
+    #: lock_timeout_s for that; "always"; "off".
+    keep_rows: KeepRows = "auto"
     #: Wall limit for one file's statements.
     apply_timeout_s: Positive = 3600.0
     backup_timeout_s: Positive = 3600.0
@@ -91,6 +95,8 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: A backup is pruned when it is older than this, and beyond the last so many, and nothing needs it.
     backup_keep_days: Days = 30
     backup_keep_last: Count = 10
+    #: What a migration destroyed stays in the trash of the database for so long.
+    trash_keep_days: Days = 30
     site_url: str = ""
     health_url: str = ""
     #: Database roles, beside the owner and service_role, that may read the automation schema.
@@ -125,12 +131,14 @@ class Settings:
     lock_timeout_s: float
     gentle_lock_timeout_s: float
     lock_tries: int
+    keep_rows: KeepRows
     apply_timeout_s: float
     backup_timeout_s: float
     backup_recipients: tuple[str, ...]
     backup_stores: tuple[BackupStore, ...]
     backup_keep_days: int
     backup_keep_last: int
+    trash_keep_days: int
     backup_access: BackupAccess
     verify_s: float
     build_hook: Secret | None
@@ -208,12 +216,14 @@ def load(
         lock_timeout_s=chosen.lock_timeout_s,
         gentle_lock_timeout_s=chosen.gentle_lock_timeout_s,
         lock_tries=chosen.lock_tries,
+        keep_rows=chosen.keep_rows,
         apply_timeout_s=chosen.apply_timeout_s,
         backup_timeout_s=chosen.backup_timeout_s,
         backup_recipients=chosen.backup_recipients,
         backup_stores=chosen.backup_store,
         backup_keep_days=chosen.backup_keep_days,
         backup_keep_last=chosen.backup_keep_last,
+        trash_keep_days=chosen.trash_keep_days,
         backup_access=backup_access(variables),
         verify_s=_seconds(variables, "AUTOPILOT_VERIFY_S", 90.0),
         build_hook=_secret_url(variables, "NETLIFY_BUILD_HOOK"),

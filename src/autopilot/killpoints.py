@@ -37,7 +37,14 @@ POINTS = {
     "A8": "COMMIT is acknowledged, the audit trail not yet written",
     "A9": "the intent of a stand-alone statement is written",
     "A10": "a stand-alone statement is sent, the server is at work",
+    "X1": "which releases to go back on is decided and written down",
+    "X3": "a release is undone, nothing is committed",
+    "X4": "all is undone and proven, nothing is committed",
+    "X7": "going back is committed, the run has no end yet",
     "A11": "a stand-alone statement is done, and not yet marked so",
+    "H1": "the schema is repaired, nothing is committed",
+    "H2": "the repair is committed, what stands apart is to come",
+    "H3": "before an index is built or a constraint validated",
 }
 
 

@@ -52,6 +52,18 @@ def failed(release: Release, *, message: str, state: str, hint: str) -> Notice:
     return Notice(headline="❌ Migration failed", text=f"{message}\n{state}\nNext: {hint}", facts=_facts(release))
 
 
+def went_back(release: Release, *, text: str) -> Notice:
+    return Notice(headline="🚨 Rollback executed", text=text, facts=_facts(release))
+
+
+def did_not_go_back(release: Release, *, message: str, state: str, hint: str) -> Notice:
+    return Notice(
+        headline="❌ Rollback failed — manual intervention required",
+        text=f"{message}\n{state}\nNext: {hint}",
+        facts=_facts(release),
+    )
+
+
 def _count(files: tuple[str, ...]) -> str:
     return f"{len(files)} migration" + ("" if len(files) == 1 else "s")
 

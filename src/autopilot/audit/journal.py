@@ -146,6 +146,11 @@ def edit_accepted(connection: Connection, run: Run, *, version: str, file: str) 
     connection.execute(_QUERIES["edit_accepted"], (run.commit_sha, notes, run.triggered_by, run.run_id, [version]))
 
 
+def repaired(connection: Connection, run: Run, *, notes: str, backup_file: str | None, duration_ms: int) -> None:
+    """That the schema was put back as it was recorded; in the transaction that does so."""
+    connection.execute(_QUERIES["repaired"], (run.commit_sha, notes, backup_file, duration_ms, run.triggered_by, run.run_id))
+
+
 def deployment_intended(connection: Connection, run: Run, *, platform: str, url: str | None, migration_log_id: int | None) -> int:
     """A `triggered` row, written before the host is asked; returns its id."""
     row = connection.execute(

@@ -39,17 +39,25 @@ def people(scratch: Connection, wanted: tuple[Role, ...], *, login: str, passwor
         scratch.execute("ALTER ROLE CURRENT_USER SET event_triggers = off")  # one on login would greet our own sessions
 
 
-def house(scratch: Connection, database: str, *, role: str, rights: Rights) -> None:
-    """An empty database with the source's owner and rights; owned by `role` where a backup does not tell them."""
+def house(scratch: Connection, database: str, *, role: str, rights: Rights, like: str | None = None) -> None:
+    """An empty database with the source's owner and rights; owned by `role` where a backup does not tell them.
+
+    like: another database there, with which nobody is connected, to make a copy of; the loader is not let in.
+    """
     name = sql.Identifier(database)
-    scratch.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(name, sql.Identifier(rights.owner or role)))
+    scratch.execute(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
+            name, sql.Identifier(rights.owner or role), sql.Identifier(like or "template0")
+        )
+    )
     if rights.owner:
         scratch.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
         for right in rights.granted:
             grantee, _, what = right.rpartition("=")
             to = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
             scratch.execute(sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(what), name, to))
-    scratch.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}, {}").format(name, sql.Identifier(role), sql.Identifier(LOADER)))
+    welcome = [sql.Identifier(role), *([] if like else [sql.Identifier(LOADER)])]
+    scratch.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, sql.SQL(", ").join(welcome)))
 
 
 @contextmanager

@@ -40,6 +40,9 @@ def outcome_document(outcome: Outcome, *, known: tuple[str, ...]) -> dict[str, A
             "locks": [lock_document(lock) for lock in rehearsal.locks], "stood_in": list(rehearsal.stood_in),
             "kind": rehearsal.kind, "blind_spots": list(rehearsal.blind_spots),
             "predicted_ms": rehearsal.forecast.duration_ms,
+            "way_back": None
+            if rehearsal.way_back is None
+            else {"proven": rehearsal.way_back.proven, "loses": list(rehearsal.way_back.loses)},
             "blocked": [blocked.document() for blocked in rehearsal.forecast.blocked],
             "touched": [asdict(written) for written in rehearsal.touched],
             "statements": [{"file": s.file} | s.document() for t in rehearsal.transactions for s in t.statements],

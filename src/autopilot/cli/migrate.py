@@ -87,7 +87,7 @@ def command(
         from autopilot.workflows.release import release
         from autopilot.workflows.world import World
 
-        run = Run(run_id=run_id, commit_sha=found(), triggered_by=triggered_by or _who())
+        run = Run(run_id=run_id, commit_sha=found(), triggered_by=triggered_by or who())
     if lock_wait is not None:
         settings = replace(settings, lock_wait_s=lock_wait)
     wish = Wish(
@@ -155,7 +155,7 @@ def _head(git: subprocess.Popen[bytes]) -> str | None:
     return out.decode().strip() if git.returncode == 0 else None
 
 
-def _who() -> str:
+def who() -> str:
     if os.environ.get("GITHUB_ACTIONS"):
         actor = os.environ.get("GITHUB_ACTOR")
         return f"github_actions:{actor}" if actor else "github_actions"

@@ -14,17 +14,26 @@ if TYPE_CHECKING:
 
 
 @click.command("rollback")
-@click.option("--plan", "plan_only", is_flag=True, help="Show the routes and what each would lose. Changes nothing.")
-@click.option("--to", metavar="RUN|BACKUP", help="The release to look at, by run or backup; default: the last one.")
+@click.option("--plan", "plan_only", is_flag=True, help="Show the ways back and what each would lose. Changes nothing.")
+@click.option("--to", metavar="RUN|BACKUP", help="Back to before this run, or to what this backup holds; default: the last run.")
+@click.option("--accept-data-loss", is_flag=True, help="Go back although something would be lost. --plan says what.")
+@click.option(
+    "--overwrite", is_flag=True,
+    help="Put rows back also where somebody changed them since; what they were then is kept in the trash.",
+)  # fmt: skip
+@click.option("--triggered-by", metavar="WHO", help="Who or what asked for this; default: the GitHub actor or the local user.")
 @options(directory=False)
-def command(frame: Frame, *, plan_only: bool, to: str | None) -> int:
-    """Show the way back from the last release, the least destructive route first, and what each would lose.
+def command(
+    frame: Frame, *, plan_only: bool, to: str | None, accept_data_loss: bool, overwrite: bool, triggered_by: str | None
+) -> int:
+    """Go back on the last release, or on several: the schema as it was, what the release changed or dropped put back.
 
-    A migration that fails on the target is always undone at once, with its transaction; this is about a release
-    that went through. This version shows the routes (--plan) and leaves taking one to you.
+    Everything happens in one transaction and is proven in it. Rows written since stay; those in tables or columns that
+    go are kept in the schema autopilot_trash (`autopilot trash list`). Where something would be lost, it refuses and
+    says what. The undone files are pending again: take them out of the directory, or mend them, before the next release.
     """
     if not plan_only:
-        raise click.UsageError("This version plans the way back and does not take it: add --plan to see the routes.")
+        return _go_back(frame, to=to, accept_data_loss=accept_data_loss, overwrite=overwrite, triggered_by=triggered_by)
     from autopilot.workflows.standing import rollback_plan
 
     found = rollback_plan(quiet_world(frame), to=to)
@@ -32,6 +41,33 @@ def command(frame: Frame, *, plan_only: bool, to: str | None) -> int:
         emit(_document(found))
     else:
         say(_described(found))
+    return 0
+
+
+def _go_back(frame: Frame, *, to: str | None, accept_data_loss: bool, overwrite: bool, triggered_by: str | None) -> int:
+    import os
+    import secrets
+    from dataclasses import replace
+
+    from autopilot.audit.journal import Run
+    from autopilot.cli.migrate import who
+    from autopilot.cli.telling import teller
+    from autopilot.cli.world import telling_world
+    from autopilot.killpoints import from_environment
+    from autopilot.workflows.rollback import Wish, rollback
+
+    run = Run(run_id=secrets.token_hex(4), commit_sha=None, triggered_by=triggered_by or who())
+    wish = Wish(run=run, to=to, accept_data_loss=accept_data_loss, overwrite=overwrite)
+    with teller() as tell:
+        found = rollback(replace(telling_world(frame, tell), reached=from_environment(os.environ)), wish)
+    if frame.as_json:
+        emit({
+            "run_id": found.run_id, "outcome": "went_back", "undone": list(found.versions),
+            "runs": list(dict.fromkeys(r.run_id for r in found.releases)), "notes": list(found.sentences),
+            "duration_ms": found.duration_ms,
+        })  # fmt: skip
+    else:
+        say("\n".join([f"Undone: {', '.join(found.versions)}. The database is as it was before.", *found.sentences]))
     return 0
 
 

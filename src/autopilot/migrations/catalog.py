@@ -25,4 +25,21 @@ def sizes(connection: Connection, keys: frozenset[str]) -> dict[str, int]:
 
 def relations(connection: Connection) -> dict[int, Relation]:
     """All relations that are there now, by number."""
-    return {int(oid): Relation(name=name, storage=storage) for oid, name, storage in connection.execute(_QUERIES["relations"])}
+    return {
+        int(oid): Relation(name=table if schema == "public" else f"{schema}.{table}", table=(schema, table), storage=storage)
+        for oid, schema, table, storage in connection.execute(_QUERIES["relations"])
+    }
+
+
+def resolved(connection: Connection, names: frozenset[str]) -> dict[str, tuple[str, str]]:
+    """Schema and name of those tables that are there, by what an author calls them. Writes nothing."""
+    if not names:
+        return {}
+    return {name: (schema, table) for name, schema, table in connection.execute(_QUERIES["resolved"], (sorted(names),))}
+
+
+def tables_in(connection: Connection, schemas: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    """The tables of those schemas. Writes nothing."""
+    if not schemas:
+        return ()
+    return tuple((schema, table) for schema, table in connection.execute(_QUERIES["tables_in"], (sorted(schemas),)))

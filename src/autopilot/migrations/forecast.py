@@ -122,7 +122,8 @@ def by_size(migration: Migration, size_bytes: Mapping[str, int]) -> Forecast:
 
 def _guessed(migration: Migration, statement: Statement, locks: tuple[Lock, ...], size_bytes: Mapping[str, int]) -> Observed:
     return Observed(
-        version=migration.version, file=migration.file.file, line=statement.line, statement=statement.shown(),
+        version=migration.version, file=migration.file.file, line=statement.line,
+        number=migration.statements.index(statement), statement=statement.shown(),
         duration_ms=estimate_ms(statement.works, size_bytes), locks=locks,
     )  # fmt: skip
 

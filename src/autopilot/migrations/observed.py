@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,7 +24,10 @@ _NOTABLE_MS = 50.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
+    #: As it is shown: without its schema where that is public.
     name: str
+    #: Schema and name.
+    table: tuple[str, str]
     #: The number of the file that holds it; another one after a rewrite or TRUNCATE. None for what has none, as a view.
     storage: int | None
 
@@ -47,6 +50,8 @@ class Observed:
     file: str
     #: None for what is checked at the end of a file: deferred constraints and triggers.
     line: int | None
+    #: Its place among the file's statements, from 0; of what is checked at the end, that of the part's first.
+    number: int
     statement: str
     duration_ms: float
     #: Locks that it was the first to take, or to take in this strength.
@@ -54,6 +59,9 @@ class Observed:
     #: Relations that have their rows in a new file since: rewritten, or emptied by TRUNCATE.
     rewritten: tuple[str, ...] = ()
     written: tuple[Written, ...] = ()
+    #: Schema and name of each relation whose rows were written, and of each that was rewritten or emptied.
+    wrote: tuple[tuple[str, str], ...] = ()
+    refiled: tuple[tuple[str, str], ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As it is kept, and shown to programs."""
@@ -121,7 +129,8 @@ class Watch:
         statement, migration = part.segment.statements[0], part.migration
         locks = next((e.locks for s, e in zip(migration.statements, migration.effects, strict=False) if s is statement), ())
         seen = Observed(
-            version=part.migration.version, file=part.migration.file.file, line=statement.line, statement=statement.shown(),
+            version=part.migration.version, file=part.migration.file.file, line=statement.line,
+            number=migration.statements.index(statement), statement=statement.shown(),
             duration_ms=float(duration_ms), locks=locks,
         )  # fmt: skip
         self.transactions.append(Transaction(statements=(seen,), alone=True))
@@ -129,12 +138,17 @@ class Watch:
     def _observed(self, envelope: Envelope, answer: Answer) -> Iterator[Observed]:
         file = envelope.part.migration.file
         before, *states = (self._state(answer.finished[number][1]) for number in envelope.looks)
-        texts = [(s.line, s.shown()) for s in envelope.part.segment.statements]
-        for (line, text), after in zip([*texts, (None, "what is checked at the end of the file")], states, strict=True):
+        first = _number(envelope.part)
+        texts = [(s.line, first + n, s.shown()) for n, s in enumerate(envelope.part.segment.statements)]
+        for (line, number, text), after in zip(
+            [*texts, (None, first, "what is checked at the end of the file")], states, strict=True
+        ):
+            written, refiled = self._written(before, after), self._refiled(before, after)
             seen = Observed(
-                version=file.version, file=file.file, line=line, statement=text,
+                version=file.version, file=file.file, line=line, number=number, statement=text,
                 duration_ms=round(max(0.0, after.at_ms - before.at_ms), 3), locks=self._locked(before, after),
-                rewritten=self._rewritten(before, after), written=self._written(before, after),
+                rewritten=tuple(self.there[n].name for n in refiled), written=tuple(w for _, w in written),
+                wrote=tuple(self.there[n].table for n, _ in written), refiled=tuple(self.there[n].table for n in refiled),
             )  # fmt: skip
             if line is not None or seen.locks or seen.written or seen.duration_ms >= _NOTABLE_MS:
                 yield seen
@@ -157,25 +171,30 @@ class Watch:
             if MODES.index(mode) > MODES.index(before.modes.get(number, MODES[0]))
         )
 
-    def _rewritten(self, before: _State, after: _State) -> tuple[str, ...]:
+    def _refiled(self, before: _State, after: _State) -> tuple[int, ...]:
         """A rewrite locks out everybody, so whatever was rewritten is among what is locked; what was dropped has no file."""
         return tuple(
-            self.there[number].name
+            number
             for number, storage in after.storage.items()
             if storage is not None and storage != before.storage.get(number, self.there[number].storage)
         )
 
-    def _written(self, before: _State, after: _State) -> tuple[Written, ...]:
+    def _written(self, before: _State, after: _State) -> tuple[tuple[int, Written], ...]:
         found = []
         for number, rows in after.rows.items():
             inserted, updated, deleted = (a - b for a, b in zip(rows, before.rows.get(number, (0, 0, 0)), strict=True))
             written = Written(relation=self.there[number].name, inserted=inserted, updated=updated, deleted=deleted)
             if inserted or updated or deleted:
-                found.append(written)
+                found.append((number, written))
         return tuple(found)
 
 
-def touched(transactions: list[Transaction]) -> tuple[Written, ...]:
+def _number(part: Part) -> int:
+    """The place of the part's first statement among the file's."""
+    return sum(len(segment.statements) for segment in part.migration.segments[: part.number])
+
+
+def touched(transactions: Sequence[Transaction]) -> tuple[Written, ...]:
     """The rows written of each relation; one that was rewritten or emptied is named with none."""
     total: dict[str, Written] = {}
     for statement in (s for t in transactions for s in t.statements):
@@ -189,6 +208,6 @@ def touched(transactions: list[Transaction]) -> tuple[Written, ...]:
     return tuple(total.values())
 
 
-def locks(transactions: list[Transaction]) -> tuple[Lock, ...]:
+def locks(transactions: Sequence[Transaction]) -> tuple[Lock, ...]:
     """The strongest lock on each relation."""
     return strongest(lock for t in transactions for s in t.statements for lock in s.locks)

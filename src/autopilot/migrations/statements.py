@@ -14,6 +14,7 @@ from autopilot.migrations.change import ADDS, Change, change
 from autopilot.migrations.copy_rows import lifted, reads_stdin
 from autopilot.migrations.locks import Lock
 from autopilot.migrations.loss import destroys
+from autopilot.migrations.taken import Taken, taken
 from autopilot.migrations.work import Work
 
 #: PostgreSQL's own; Python knows more, and to PostgreSQL those are letters.
@@ -51,6 +52,8 @@ class Statement:
     locks: tuple[Lock, ...] = ()
     #: How much of which tables it has to go through, as far as its text shows.
     works: tuple[Work, ...] = ()
+    #: What of it takes away data, or what data hangs on.
+    takes: tuple[Taken, ...] = ()
     #: Keys (`relations.key`) of what it changes and of what it makes.
     touches: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
@@ -148,6 +151,7 @@ def _statement(node: Any, text: str, line: int, start: int, end: int, rows: Mapp
         change=change(kind, inner, text=text),
         locks=locks.locks(kind, inner),
         works=work.work(kind, inner),
+        takes=taken(kind, inner),
         touches=relations.touched(kind, inner),
         makes=relations.made(kind, inner),
         only_if_absent=relations.only_if_absent(kind, inner),

@@ -76,6 +76,7 @@ class Around:
     before: tuple[str, ...] = ()
     #: In its place, where that does the same and more; None = the statement itself.
     instead: tuple[str, ...] | None = None
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +172,7 @@ def _enveloped(
         script.say_all(around.before)
         places.append(script.length)
         answers.append(script.say_all((statement.text,) if around.instead is None else around.instead)[-1])
+        script.say_all(around.after)
         looks += script.say_all(looking)
     deferred = script.say(_DEFERRED)
     looks += script.say_all(looking)

@@ -6,7 +6,7 @@ import contextlib
 
 import psycopg
 
-from autopilot.audit import journal
+from autopilot.audit import journal, ways_back
 from autopilot.audit.journal import Run
 from autopilot.clock import elapsed_ms
 from autopilot.errors import AutopilotError, Refused
@@ -19,7 +19,9 @@ from autopilot.postgres import lock
 from autopilot.postgres.blockers import blockers, end_backend
 from autopilot.postgres.bounded import patient
 from autopilot.postgres.session import READER_NAME, RUN_PREFIX, Connection, Server, connect, session
+from autopilot.rollback.snapshot import encode, read
 from autopilot.workflows import cutting, planning
+from autopilot.workflows.held_back import HeldBack, held_back
 from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.world import World
 
@@ -42,23 +44,49 @@ def apply_and_record(
             connection, wish.run, versions=book.pending, notes=f"applying {planning.listed(files)}",
             backup_file=book.backup_name, after_deploy=after_deploy,
         )  # fmt: skip
+        kept = _prepare_way_back(world, wish, book, migrations, connection)
         begun_s = world.clock.monotonic_s()
         with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as working:
             target = applying.Target(
                 connection=working, ledger=connection, limits=_limits(world, server), clock=world.clock, chance=world.chance,
-                settle=lambda xid: _what_became_of(world, xid), transaction=world.settings.transaction, reached=world.reached,
+                settle=lambda xid: what_became_of(world, xid), transaction=world.settings.transaction, reached=world.reached,
                 blockers=lambda pid: blockers(holder, pid), end_backend=lambda pid: end_backend(holder, pid),
                 tell=lambda sentence: world.tell(Noted(text=sentence)), lock_room=lock_room(server.lock_table),
-                progress=lambda done, total: step.progress(done, total, "files"),
+                progress=lambda done, total: step.progress(done, total, "files"), keeping=kept.keeping,
             )  # fmt: skip
             done = applying.apply(migrations, target, stamp(wish.run))
         book.applied, book.pending = (*book.applied, *(a.version for a in done)), ()
+        ways_back.ended(connection, book.migration_log_id, after=encode(read(connection)).decode())
         how = _how(migrations, apart)
         journal.migration_ended(
             connection, book.migration_log_id, status="success", duration_ms=elapsed_ms(world.clock, begun_s),
             notes=f"{planning.listed(files)} applied, {how}",
         )  # fmt: skip
         step.says(f"{', '.join(files) if len(files) < 4 else f'{len(done)} files'}, {how}")
+
+
+def _prepare_way_back(
+    world: World, wish: Wish, book: Logbook, migrations: tuple[Migration, ...], connection: Connection
+) -> HeldBack:
+    """What is kept while the files apply, and the catalog as it is before: written down before the first statement."""
+    log_id, r = book.migration_log_id, book.rehearsal
+    if log_id is None:  # pragma: no cover - its row is written just before
+        raise AssertionError
+    kept = held_back(
+        connection, migrations, None if r is None else r.transactions, kept_as=f"{wish.run.run_id}.{log_id}",
+        keep_days=world.settings.trash_keep_days, keeps_rows=world.settings.keep_rows != "off",
+        not_watched={} if r is None else r.spared,
+    )  # fmt: skip
+    proof = None if r is None else r.way_back
+    loses = kept.loses if proof is None else tuple(dict.fromkeys((*kept.loses, *proof.loses)))
+    ways_back.prune(connection, keep_days=world.settings.trash_keep_days)
+    ways_back.begun(
+        connection, log_id, run_id=wish.run.run_id, kept_as=kept.kept_as, versions=tuple(m.version for m in migrations),
+        before=encode(read(connection)).decode(), proven=None if proof is None else proof.proven, loses=loses,
+    )  # fmt: skip
+    for sentence in loses[:5]:
+        world.tell(Noted(text=f"No way back without loss: {sentence}.", level="warning"))
+    return kept
 
 
 def _how(migrations: tuple[Migration, ...], apart: str | None) -> str:
@@ -83,7 +111,7 @@ def stamp(run: Run) -> Stamp:
     return Stamp(run_id=run.run_id, triggered_by=run.triggered_by, commit_sha=run.commit_sha)
 
 
-def _what_became_of(world: World, xid: str) -> str:
+def what_became_of(world: World, xid: str) -> str:
     """Asks the server on a new session how a transaction ended, for as long as it is worth it."""
     deadline_s = world.clock.monotonic_s() + 30
     answer = "unknown"

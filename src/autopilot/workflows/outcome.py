@@ -9,13 +9,17 @@ from autopilot.clock import elapsed_ms
 from autopilot.errors import AutopilotError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from autopilot.backups.dump import Backup
     from autopilot.backups.restore_points import RestorePoint
     from autopilot.migrations.forecast import Forecast, Pace
     from autopilot.migrations.lint import Finding
     from autopilot.migrations.locks import Lock
     from autopilot.migrations.observed import Transaction, Written
+    from autopilot.rollback.preimages import Name
     from autopilot.workflows.logbook import Logbook, Wish
+    from autopilot.workflows.there_and_back import WayBackProof
     from autopilot.workflows.world import World
 
 EXIT_CODES = {"released": 0, "nothing_to_do": 0, "refused": 1, "rolled_back": 3, "stranded": 4, "locked": 75}
@@ -35,6 +39,10 @@ class Rehearsed:
     #: What that means for the target, and how it compares with the copy.
     forecast: Forecast
     pace: Pace
+    #: Tables whose rows are not kept for the way back, and why.
+    spared: Mapping[Name, str]
+    #: Forward, back and forward again on another copy; None where there was none.
+    way_back: WayBackProof | None
     #: Where the scratch server's programs come from: "debian", "embedded", …
     origin: str
     restored_tables: int

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 from autopilot.clock import elapsed_ms
-from autopilot.errors import AutopilotError, Refused
 from autopilot.events import Step
-from autopilot.migrations import apply as applying
 from autopilot.migrations import catalog, forecast, observed
 from autopilot.migrations.observed import Watch
 from autopilot.migrations.segments import Migration
-from autopilot.migrations.unit import lock_room
-from autopilot.migrations.wire import Limits, Stamp
-from autopilot.postgres.session import READER_NAME, Connection, Server, look, session
-from autopilot.secret import Secret
+from autopilot.migrations.wire import Stamp
+from autopilot.postgres.session import READER_NAME, Connection, Server, session
+from autopilot.workflows.copy_flight import Flight, fly
+from autopilot.workflows.held_back import spared
 from autopilot.workflows.outcome import Rehearsed
 from autopilot.workflows.scratch import Copy
+from autopilot.workflows.there_and_back import there_and_back
 from autopilot.workflows.world import World
 
 
@@ -34,15 +32,20 @@ def rehearse(
     """
     with made as copy:
         step.progress(0, sum(map(len, batches)), "files")
+        another = copy.again()
         begun_s = world.clock.monotonic_s()
         with session(copy.url, application_name=READER_NAME) as connection:
             watch = Watch(there=catalog.relations(connection))
             copy_ms = forecast.counting_ms(connection)
+        flight = Flight(world=world, step=step, server=server, stamp=stamp)
         for batch in batches:
-            _fly(world, step, copy.url, batch, server, stamp, watch)
+            fly(flight, copy.url, batch, watch=watch)
         apply_ms = elapsed_ms(world.clock, begun_s)
         target_ms, trip_ms = forecast.counting_ms(target), forecast.trip_ms(target, world.clock)
         pace = forecast.pace(target_ms=target_ms, copy_ms=copy_ms, trip_ms=trip_ms)
+        left = spared(watch.transactions, world.settings, pace)
+        way_back = None if another is None else there_and_back(flight, another, batches, watch, left)
+        transactions = watch.transactions if way_back is None else way_back.transactions
         return Rehearsed(
             server_version=copy.server_version,
             origin=copy.origin,
@@ -52,12 +55,14 @@ def rehearse(
             stood_in=copy.stood_in,
             kind=copy.kind,
             blind_spots=copy.blind_spots,
-            transactions=tuple(watch.transactions),
-            locks=observed.locks(watch.transactions),
-            touched=observed.touched(watch.transactions),
-            forecast=forecast.forecast(watch.transactions, pace),
+            transactions=tuple(transactions),
+            locks=observed.locks(transactions),
+            touched=observed.touched(transactions),
+            forecast=forecast.forecast(transactions, pace),
             pace=pace,
             apply_ms=apply_ms,
+            spared=left,
+            way_back=way_back,
         )
 
 
@@ -72,52 +77,3 @@ def files_of(rehearsed: Rehearsed, migrations: tuple[Migration, ...]) -> tuple[d
         }
         for version, (statements, foretold) in forecast.by_file(rehearsed.transactions, rehearsed.pace).items()
     )  # fmt: skip
-
-
-def _fly(
-    world: World,
-    step: Step,
-    url: Secret,
-    migrations: tuple[Migration, ...],
-    server: Server,
-    stamp: Stamp,
-    watch: Watch,
-) -> None:
-    def reached(point: str) -> None:
-        if point == "A2":
-            world.reached("R3")
-
-    with (
-        session(url, application_name="autopilot-rehearsal") as connection,
-        session(url, application_name="autopilot-rehearsal") as ledger,
-    ):
-        target = applying.Target(
-            connection=connection,
-            ledger=ledger,
-            limits=Limits(
-                apply_timeout_s=world.settings.apply_timeout_s, checks_client=look(connection).checks_client, lock_tries=1
-            ),
-            clock=world.clock,
-            chance=world.chance,
-            settle=lambda _xid: "unknown",
-            transaction=world.settings.transaction,
-            lock_room=lock_room(server.lock_table),
-            progress=lambda done, total: step.progress(done, total, "files"),
-            reached=reached,
-            watch=watch,
-        )
-        try:
-            applying.apply(migrations, target, replace(stamp, triggered_by="rehearsal"))
-        except AutopilotError as cause:
-            raise refused(cause) from cause
-
-
-def refused(cause: AutopilotError) -> Refused:
-    """A failure on the copy, told as what it means for production."""
-    return Refused(
-        f"Refused in rehearsal, on a copy of the target: {cause.message}",
-        code="refused_in_rehearsal",
-        state="Nothing was touched: the target never saw the migration.",
-        hint=cause.hint,
-        where=cause.where,
-    )

@@ -8,12 +8,10 @@ read only then: most runs find nothing to do.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 
-from autopilot.events import Noted, told
-from autopilot.postgres.session import RUN_PREFIX, Connection, session
+from autopilot.events import Noted
+from autopilot.postgres.session import RUN_PREFIX, session
 from autopilot.workflows import planning
 from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.outcome import Outcome, outcome_of
@@ -38,14 +36,14 @@ def release(world: World, wish: Wish) -> Outcome:
 def _released(world: World, wish: Wish, book: Logbook) -> str:
     files = planning.read_files(world)
     world.reached("L1")
-    world = _reach(world)
+    world = reach(world)
     found = preflight(world, wish, book, files)
     if isinstance(found, AtRest):
         return found.summary
     return _under_lock(world, wish, book, found)
 
 
-def _reach(world: World) -> World:
+def reach(world: World) -> World:
     """The world with the target's address as every session and pg_dump shall use it."""
     found = reached(world.settings)
     for warning in found.warnings:
@@ -55,28 +53,15 @@ def _reach(world: World) -> World:
 
 def _under_lock(world: World, wish: Wish, book: Logbook, cleared: Cleared) -> str:
     from autopilot.workflows import flight
+    from autopilot.workflows.holding import locked
 
-    with _locked(world, wish) as holder, session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as connection:
+    with (
+        locked(world, wish.run.run_id) as holder,
+        session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as connection,
+    ):
         try:
             return flight.fly(world, wish, book, cleared, connection=connection, holder=holder)
         except (Exception, KeyboardInterrupt) as cause:
             from autopilot.workflows.ending import as_error, record_failure
 
             raise record_failure(world, wish, book, as_error(cause, book), connection) from cause
-
-
-@contextlib.contextmanager
-def _locked(world: World, wish: Wish) -> Iterator[Connection]:
-    from autopilot.postgres import lock
-
-    with contextlib.ExitStack() as stack:
-        with told(world.tell, world.clock, "lock", "Taking the lock") as step:
-            holder = stack.enter_context(
-                lock.held(
-                    world.database_url, run_id=wish.run.run_id, wait_s=world.settings.lock_wait_s, clock=world.clock,
-                    waiting=lambda who: world.tell(Noted(text=f"Waiting for the lock, which {who} holds.")),
-                )
-            )  # fmt: skip
-            step.says("no other run is under way")
-        world.reached("L3")
-        yield holder

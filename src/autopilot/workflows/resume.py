@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autopilot.audit import journal
+from autopilot.audit import journal, ways_back
 from autopilot.audit.journal import OpenRun
 from autopilot.clock import Clock
 from autopilot.errors import Refused
@@ -17,6 +17,7 @@ from autopilot.migrations import history
 from autopilot.migrations.history import History
 from autopilot.postgres import orphans_of_runs
 from autopilot.postgres.session import Connection
+from autopilot.rollback.snapshot import encode, read
 
 #: A statement of a dead run gets this long to end by itself.
 ORPHAN_GRACE_S = 10.0
@@ -42,6 +43,9 @@ def settle(connection: Connection, *, run_id: str, clock: Clock, step: Step) -> 
         sentences.append(_settle_run(connection, run, found))
     for deployment_id in journal.deployments_left_open(connection):
         journal.deployment_moved(connection, deployment_id, status="failed", notes="its run ended before the deploy was proven")
+    log_id = ways_back.unended(connection)
+    if log_id is not None:
+        ways_back.ended(connection, log_id, after=encode(read(connection)).decode())
     return Settled(sentences=tuple(sentences), deploy_owed=journal.deploy_owed(connection))
 
 

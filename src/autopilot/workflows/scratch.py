@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,7 +24,9 @@ from autopilot.workflows import ground as grounds
 from autopilot.workflows.ground import Ground
 from autopilot.workflows.world import World
 
-_DATABASE = "rehearsal"
+_DATABASE, _AGAIN = "rehearsal", "rehearsal_again"
+#: For who defines what is in it, for who owns it; notes; how to make another.
+_Made = tuple[Secret, Secret, tuple[str, ...], Callable[[], Secret | None]]
 #: Extensions that reach out of their server, or run jobs.
 _CALLS_OUT = frozenset({"dblink", "http", "pg_cron", "pg_net", "postgres_fdw", "wrappers"})
 _SUPERUSER = "autopilot_scratch"
@@ -53,6 +55,8 @@ class Copy:
     rows: int
     #: What a flight here cannot show, in words.
     blind_spots: tuple[str, ...] = ()
+    #: Makes another copy of this one, before anything was flown here; None where there cannot be one.
+    again: Callable[[], Secret | None] = lambda: None
 
 
 def stood_in(extensions: tuple[str, ...]) -> str:
@@ -76,7 +80,7 @@ def restored(
     and what starting a server raises).
     """
     made = _lent(backup, ground, run_id=run_id) if ground.kind == "lent" else _own(world, backup, ground, lock_table, rows)
-    with made as (url, owner_url, notes):
+    with made as (url, owner_url, notes, again):
         world.reached("R1")
         begun_s = world.clock.monotonic_s()
         found = _restore(world, backup, ground, url, owner_url, rows=rows)
@@ -87,7 +91,7 @@ def restored(
             kind="backup" if rows else "schema", url=owner_url, restore_ms=restore_ms, stood_in=found.words,
             server_version=ground.version, origin=ground.origin, tables=len(backup.manifest.rows),
             rows=sum(backup.manifest.rows.values()) if rows else 0,
-            blind_spots=(*_unseen(backup.manifest, rows=rows), *ground.notes, *notes),
+            blind_spots=(*_unseen(backup.manifest, rows=rows), *ground.notes, *notes), again=again,
         )  # fmt: skip
 
 
@@ -103,9 +107,7 @@ def _unseen(manifest: Manifest, *, rows: bool) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _own(
-    world: World, backup: Backup, ground: Ground, lock_table: int, rows: bool
-) -> Iterator[tuple[Secret, Secret, tuple[str, ...]]]:
+def _own(world: World, backup: Backup, ground: Ground, lock_table: int, rows: bool) -> Iterator[_Made]:
     manifest, password = backup.manifest, Secret(secrets.token_urlsafe(24))
     needed = _needed(backup, rows=rows)
     grounds.require_room(world.settings, needed)
@@ -119,16 +121,25 @@ def _own(
                 connection, manifest.roles, owner=manifest.role, password=password, database=_DATABASE,
                 rights=manifest.database_rights,
             )  # fmt: skip
-        yield copy.url(_DATABASE), copy.url(_DATABASE, user=manifest.role, password=password), ()
+
+        def again() -> Secret | None:
+            place = grounds.scratch_directory(world.settings)
+            if shutil.disk_usage(next(p for p in (place, *place.parents) if p.exists())).free < needed:
+                return None
+            with session(copy.url(), application_name=READER_NAME) as connection:
+                peopled.house(connection, _AGAIN, role=manifest.role, rights=manifest.database_rights, like=_DATABASE)
+            return copy.url(_AGAIN, user=manifest.role, password=password)
+
+        yield copy.url(_DATABASE), copy.url(_DATABASE, user=manifest.role, password=password), (), again
 
 
 @contextlib.contextmanager
-def _lent(backup: Backup, ground: Ground, *, run_id: str) -> Iterator[tuple[Secret, Secret, tuple[str, ...]]]:
+def _lent(backup: Backup, ground: Ground, *, run_id: str) -> Iterator[_Made]:
     if ground.url is None:  # pragma: no cover - a lent ground has one
         raise AssertionError
     manifest = backup.manifest
     with lent.database(ground.url, run_id=run_id, wanted=manifest.roles, owner=manifest.role) as made:
-        yield made.url, made.owner_url, made.notes
+        yield made.url, made.owner_url, made.notes, lambda: None
 
 
 def _needed(backup: Backup, *, rows: bool) -> int:

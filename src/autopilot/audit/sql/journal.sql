@@ -47,6 +47,11 @@ WHERE NOT EXISTS (SELECT FROM begun)
 INSERT INTO automation.migration_log (commit_sha, status, notes, duration_ms, triggered_by, run_id, versions)
 VALUES (%s, 'success', %s, 0, %s, %s, %s)
 
+-- name: repaired
+-- Owes no deploy, and so is none that a later run makes up for.
+INSERT INTO automation.migration_log (commit_sha, status, notes, backup_file, duration_ms, triggered_by, run_id, versions, after_deploy)
+VALUES (%s, 'success', %s, %s, %s, %s, %s, '{}', true)
+
 -- name: deployment_intended
 INSERT INTO automation.deployment_log (platform, status, url, notes, migration_log_id, run_id, commit_sha)
 VALUES (%s, 'triggered', %s, 'asking the host', %s, %s, %s) RETURNING id
@@ -64,7 +69,9 @@ WHERE d.status IN ('triggered', 'building') AND r.state <> 'running' ORDER BY d.
 -- name: deploy_owed
 -- The newest applied migration, when its run died or was stranded before a deploy was proven and none has been since.
 SELECT m.id
-FROM (SELECT * FROM automation.migration_log WHERE status = 'success' AND NOT after_deploy ORDER BY id DESC LIMIT 1) AS m
+FROM (SELECT * FROM automation.migration_log l WHERE status = 'success' AND NOT after_deploy
+      AND NOT EXISTS (SELECT FROM automation.ways_back w WHERE w.migration_log_id = l.id AND w.undone_at IS NOT NULL)
+      ORDER BY id DESC LIMIT 1) AS m
 JOIN automation.runs r USING (run_id)
 WHERE r.state IN ('abandoned', 'stranded', 'stopped')
   AND NOT EXISTS (SELECT FROM automation.deployment_log d

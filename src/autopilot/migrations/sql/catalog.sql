@@ -10,11 +10,11 @@ WHERE EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n O
                  OR (wanted.name = p.proname || '()' AND (n.nspname = 'public' OR pg_catalog.pg_function_is_visible(p.oid))))
 
 -- name: relations
-SELECT c.oid::bigint, CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname,
+SELECT c.oid::bigint, n.nspname::text, c.relname::text,
        pg_catalog.pg_relation_filenode(c.oid)::bigint
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'automation', 'supabase_migrations')
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'automation', 'supabase_migrations', 'autopilot_trash')
 
 -- name: sizes
 -- Of a table without its indexes; a partitioned one's is that of its partitions.
@@ -26,3 +26,18 @@ JOIN pg_catalog.pg_class c ON c.relkind IN ('r', 'p', 'm')
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  AND (wanted.name = n.nspname || '.' || c.relname
       OR (wanted.name = c.relname AND (n.nspname = 'public' OR pg_catalog.pg_table_is_visible(c.oid))))
+
+-- name: resolved
+-- What the session's own search_path finds, then what lies in public.
+SELECT DISTINCT ON (wanted.name) wanted.name, n.nspname::text, c.relname::text
+FROM pg_catalog.unnest(%s::text[]) AS wanted (name)
+JOIN pg_catalog.pg_class c ON c.relkind IN ('r', 'p', 'f')
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ AND (wanted.name = n.nspname || '.' || c.relname
+      OR (wanted.name = c.relname AND (n.nspname = 'public' OR pg_catalog.pg_table_is_visible(c.oid))))
+ORDER BY wanted.name, pg_catalog.pg_table_is_visible(c.oid) DESC
+
+-- name: tables_in
+SELECT n.nspname::text, c.relname::text
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname = ANY (%s) ORDER BY 1, 2

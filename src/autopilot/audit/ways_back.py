@@ -1,0 +1,107 @@
+"""What each release left behind so that it can be undone, as rows. Snapshots are JSON text here; what they say is not read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from autopilot.audit.journal import Run
+from autopilot.postgres.queries import named
+from autopilot.postgres.session import Connection
+
+_QUERIES = named(__file__, "ways_back.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A release that is in, as the way back needs it."""
+
+    migration_log_id: int
+    run_id: str
+    ran_at: datetime
+    versions: tuple[str, ...]
+    backup_file: str | None
+    #: By which the trash knows what it kept; None of releases from before there was one.
+    kept_as: str | None
+    #: Whether its way back was flown on a copy; None: not tried.
+    proven: bool | None
+    #: What going back would lose, in sentences.
+    loses: tuple[str, ...]
+    has_before: bool
+    has_after: bool
+    commit_sha: str | None
+
+
+def begun(
+    connection: Connection, log_id: int, *, run_id: str, kept_as: str, versions: tuple[str, ...], before: str,
+    proven: bool | None, loses: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Before the first statement: the catalog as it is. `before` is JSON."""
+    connection.execute(_QUERIES["begun"], (log_id, run_id, kept_as, list(versions), before, proven, list(loses)))
+
+
+def ended(connection: Connection, log_id: int, *, after: str) -> None:
+    """After the last: the catalog as the release left it."""
+    connection.execute(_QUERIES["ended"], (after, log_id))
+
+
+def unended(connection: Connection) -> int | None:
+    """The newest release, where nobody saw the catalog as it left it."""
+    row = connection.execute(_QUERIES["unended"]).fetchone()
+    return None if row is None else int(row[0])
+
+
+def releases(connection: Connection) -> tuple[Release, ...]:
+    """What is in and not undone, the newest first."""
+    return tuple(
+        Release(
+            migration_log_id=row[0], run_id=row[1], ran_at=row[2], versions=tuple(row[3]), backup_file=row[4], kept_as=row[5],
+            proven=row[6], loses=tuple(row[7]), has_before=row[8], has_after=row[9], commit_sha=row[10],
+        )
+        for row in connection.execute(_QUERIES["releases"])
+    )  # fmt: skip
+
+
+def snapshots(connection: Connection, log_id: int) -> tuple[str | None, str | None]:
+    """The catalog before and after, as JSON."""
+    row = connection.execute(_QUERIES["snapshots"], (log_id,)).fetchone()
+    return (None, None) if row is None else (row[0], row[1])
+
+
+def last_recorded(connection: Connection) -> tuple[str, datetime, str] | None:
+    """The newest release's catalog after it, when it was applied, and its run."""
+    row = connection.execute(_QUERIES["last_recorded"]).fetchone()
+    return None if row is None else (str(row[0]), row[1], str(row[2]))
+
+
+def undone(connection: Connection, run: Run, release: Release, *, notes: str, duration_ms: int, remade: Mapping[str, str]) -> int:
+    """The rows of a release that is undone in this transaction: its versions are pending again. Returns the migration_log id."""
+    versions = list(release.versions)
+    forget(connection, release.versions)
+    connection.execute(_QUERIES["undone"], (run.run_id, notes, Jsonb(dict(remade)), release.migration_log_id))
+    row = connection.execute(
+        _QUERIES["rolled_back"],
+        (release.commit_sha, notes, release.backup_file, duration_ms, run.triggered_by, run.run_id, versions),
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def forget(connection: Connection, versions: tuple[str, ...]) -> None:
+    """Those versions are not in any more: they are pending again."""
+    for query in ("forget_supabase", "forget_segments", "forget_ledger"):
+        connection.execute(_QUERIES[query], (list(versions),))
+
+
+def remade_since(connection: Connection, log_id: int) -> dict[str, str]:
+    """Keys of tables and columns at the time of a release, and those that they have since later releases were undone."""
+    places: dict[str, str] = {}
+    for (found,) in connection.execute(_QUERIES["remade"], (log_id,)).fetchall():
+        places = {then: found.get(now, now) for then, now in places.items()} | found
+    return places
+
+
+def prune(connection: Connection, *, keep_days: int) -> None:
+    connection.execute(_QUERIES["prune"], (keep_days,))

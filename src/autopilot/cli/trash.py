@@ -1,0 +1,123 @@
+"""`autopilot trash …`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autopilot.cli.frame import Frame, emit, options, say
+from autopilot.cli.world import quiet_world
+
+if TYPE_CHECKING:
+    from autopilot.rollback.trash import Kept
+    from autopilot.workflows.trash import Emptied
+
+
+@click.group("trash")
+def command() -> None:
+    """What migrations would have destroyed: dropped tables and columns, rows as they were.
+
+    It lies in the schema autopilot_trash of the database itself, which nobody else may use, for trash_keep_days (30).
+    """
+
+
+@command.command("list")
+@click.option("--run", "run_id", metavar="RUN", help="Only what this run left.")
+@options(directory=False)
+def list_trash(frame: Frame, *, run_id: str | None) -> int:
+    """List what is kept, in the order in which it was, with its size and until when."""
+    from autopilot.workflows.trash import listed
+
+    found = listed(quiet_world(frame), run_id=run_id)
+    if frame.as_json:
+        emit([_document(kept) for kept in found])
+    else:
+        say(_listed(found) if found else "The trash is empty.")
+    return 0
+
+
+@command.command("restore")
+@click.argument("entry_id", metavar="ID", type=int)
+@options(directory=False)
+def restore(frame: Frame, *, entry_id: int) -> int:
+    """Put one entry back: a table in its place, a column's values, rows that were deleted.
+
+    Writes nothing over: what stands in the way is named, and nothing is done. To undo a whole run: `autopilot rollback`.
+    """
+    from autopilot.workflows.trash import restore as put_back
+
+    done = put_back(quiet_world(frame), entry_id)
+    if frame.as_json:
+        emit({"id": done.kept.id, "restored": done.kept.name, "told": done.told})
+    else:
+        say(done.told)
+    return 0
+
+
+@command.command("empty")
+@click.option(
+    "--older-than", "days", type=click.IntRange(min=0), metavar="DAYS", help="What is kept for longer than so many days."
+)
+@click.option("--run", "run_id", metavar="RUN", help="What this run left.")
+@click.option("--yes", "really", is_flag=True, help="Do it. Without, only show what would go.")
+@options(directory=False)
+def empty(frame: Frame, *, days: int | None, run_id: str | None, really: bool) -> int:
+    """Remove what has expired; with --older-than or --run, what they name. What is gone cannot be undone any more.
+
+    Without --yes it shows what would go and removes nothing.
+    """
+    from autopilot.workflows.trash import empty as remove
+
+    found = remove(quiet_world(frame), older_than_days=days, run_id=run_id, really=really)
+    if frame.as_json:
+        emit({"removed": found.removed, "size_bytes": found.size_bytes, "entries": [_document(k) for k in found.kept]})
+    else:
+        say(_emptied(found))
+    return 0
+
+
+def _document(kept: Kept) -> dict[str, Any]:
+    return {
+        "id": kept.id, "run_id": kept.run_id, "version": kept.version, "statement": kept.statement, "what": kept.what,
+        "how": kept.how, "schema": kept.schema, "table": kept.table, "columns": list(kept.columns), "kept_as": kept.kept_as,
+        "rows": kept.rows, "size_bytes": kept.size_bytes, "kept_at": kept.kept_at, "expires_at": kept.expires_at,
+        "restored_at": kept.restored_at, "notes": kept.notes,
+    }  # fmt: skip
+
+
+def _listed(found: tuple[Kept, ...]) -> str:
+    lines = [
+        f"{k.id:>6}  {k.what:<6}  {k.name}: {_rows(k)}{_size(k.size_bytes)}, of run {k.run_id} ({k.version}), {_standing(k)}"
+        for k in found
+    ]
+    return "\n".join([*lines, f"{len(found)} in all, {_size(sum(k.size_bytes for k in found))}."])
+
+
+def _rows(kept: Kept) -> str:
+    if kept.rows is None:
+        return ""
+    about = "about " if kept.how == "move" else ""
+    # of rows that were changed both sides are kept
+    return f"{about}{kept.rows:,} {'images' if kept.how == 'images' else 'rows'}, "
+
+
+def _standing(kept: Kept) -> str:
+    if kept.restored_at is not None:
+        return f"came back {kept.restored_at:%Y-%m-%d %H:%M} UTC"
+    return f"until {kept.expires_at:%Y-%m-%d}"
+
+
+def _emptied(found: Emptied) -> str:
+    if not found.kept:
+        return "Nothing is to go."
+    size = _size(found.size_bytes)
+    if found.removed:
+        return f"{len(found.kept)} entries are gone, {size}."
+    return _listed(found.kept) + f"\nNothing was removed: add --yes to remove these, {size}."
+
+
+def _size(size_bytes: int) -> str:
+    from autopilot.measures import size_in_words
+
+    return size_in_words(size_bytes)
