@@ -38,6 +38,7 @@ OPTIONS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("trash", "list"): (*TARGET, "--run"),
     ("trash", "restore"): TARGET,
     ("trash", "empty"): (*TARGET, "--older-than", "--run", "--yes"),
+    ("repair",): (*TARGET, *FILES, "--plan", "--apply", "--check", "--restore-tables", "--write-migration"),
     ("bundle",): (*FILES, "--out", "--json"),
     ("demo",): ("--exit",),
 }

@@ -70,6 +70,26 @@ def test_a_damaged_backup_is_refused_and_the_older_good_one_named(cli: Cli, back
     assert f"The next older good one is {backed_up.name}" in ran.err
 
 
+SIGNING = "s" * 40
+
+
+def test_with_a_secret_what_nobody_signed_is_restored_only_when_asked(cli: Cli, backed_up: Path, database: Database) -> None:
+    alone = cli("backup", "restore-test", "--json", AUTOPILOT_SECRET=SIGNING)
+    assert (alone.code, json.loads(alone.out)["error"]["code"]) == (1, "backup_not_signed")
+    assert "There is no older signed one" in alone.err
+    assert cli("backup", "create", AUTOPILOT_SECRET=SIGNING).code == 0
+    signed = max(cli.backups.glob("*.dump"))
+    assert cli("backup", "create").code == 0
+    ran = cli("backup", "restore-test", "--json", AUTOPILOT_SECRET=SIGNING)
+    assert (ran.code, json.loads(ran.out)["error"]["code"]) == (1, "backup_not_signed")
+    assert f"The next older signed one is {signed.name}" in ran.err
+    assert "--allow-unsigned" in ran.err
+    assert len(written(database)) == 1
+    for arguments in ((signed.name,), ("--allow-unsigned",)):
+        again = cli("backup", "restore-test", *arguments, AUTOPILOT_SECRET=SIGNING)
+        assert again.code == 0, again.err
+
+
 def test_without_any_backup_it_says_so(cli: Cli) -> None:
     ran = cli("backup", "restore-test", "--json")
     assert (ran.code, json.loads(ran.out)["error"]["code"]) == (1, "no_backup")

@@ -35,7 +35,7 @@ Rows = dict[tuple[int, int], Values]
 @pytest.fixture(
     scope="module",
     params=[
-        "embedded",
+        pytest.param("embedded", marks=[pytest.mark.faults] if DEBIAN.is_dir() else []),  # one of the two is enough each time
         pytest.param(
             "debian", marks=[pytest.mark.debian, pytest.mark.skipif(not DEBIAN.is_dir(), reason=f"there is no {DEBIAN}")]
         ),

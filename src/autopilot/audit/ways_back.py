@@ -54,6 +54,12 @@ def unended(connection: Connection) -> int | None:
     return None if row is None else int(row[0])
 
 
+def known(connection: Connection) -> bool:
+    """Whether the audit trail has a place for ways back: it has not where no run was since there are any."""
+    row = connection.execute(_QUERIES["known"]).fetchone()
+    return row is not None and bool(row[0])
+
+
 def releases(connection: Connection) -> tuple[Release, ...]:
     """What is in and not undone, the newest first."""
     return tuple(
@@ -87,6 +93,11 @@ def undone(connection: Connection, run: Run, release: Release, *, notes: str, du
         (release.commit_sha, notes, release.backup_file, duration_ms, run.triggered_by, run.run_id, versions),
     ).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def went_back_at_once(connection: Connection, run_id: str, *, notes: str) -> None:
+    """The end of a run that undid itself."""
+    connection.execute(_QUERIES["went_back_at_once"], (notes, run_id))
 
 
 def forget(connection: Connection, versions: tuple[str, ...]) -> None:

@@ -100,7 +100,7 @@ def _described(found: Standing, file: Path | None, *, verbose: bool) -> str:
     unseen = len(found.drifts) - len(shown)
     lines = [f"{found.database} differs from how {since} left it:", *(_line(d) for d in shown)]
     if unseen:
-        lines.append(f"  {unseen} more of other roles, or for the better (--verbose).")
+        lines.append(f"  {unseen} more of other roles, or in order as they are (--verbose).")
     if verbose and (found.statements or found.apart):
         lines += ["", "In one transaction:", *(f"  {s};" for s in found.statements)]
         lines += ["Each by itself, while others work:", *(f"  {s};" for s in found.apart)] if found.apart else []

@@ -13,12 +13,14 @@ from autopilot.cli.telling import teller
 @click.option(
     "--if-due", is_flag=True, help="Only when restore_test_every (7 days) has passed since the last good one; for cron."
 )
+@click.option("--allow-unsigned", is_flag=True, help="Restore one that is not signed although AUTOPILOT_SECRET is set.")
 @options(directory=False)
-def command(frame: Frame, *, file: str | None, if_due: bool) -> int:
+def command(frame: Frame, *, file: str | None, if_due: bool, allow_unsigned: bool) -> int:
     """Restore a backup (the newest, or FILE) into a scratch server and compare it with what was dumped.
 
     Needs no production database; where one is configured, the test is written to its audit trail. Exits 1 when the
-    backup is not what its manifest describes, or does not come back as it was. A rehearsal counts as a test.
+    backup is not what its manifest describes, does not come back as it was, or is not signed although AUTOPILOT_SECRET is set.
+    A rehearsal counts as a test.
     """
     from autopilot.cli.world import quiet_world, telling_world
     from autopilot.workflows.restore_test import due, restore_test
@@ -31,7 +33,7 @@ def command(frame: Frame, *, file: str | None, if_due: bool) -> int:
         if tests is not None and not tests.is_due(world.clock.now()):
             return _not_due(frame, tests.words, tests.due_at)
     with teller() as tell:
-        found = restore_test(telling_world(frame, tell), file=file)
+        found = restore_test(telling_world(frame, tell), file=file, allow_unsigned=allow_unsigned)
     if frame.as_json:
         emit({
             "file": found.manifest.file, "sha256": found.manifest.sha256, "status": "success", "restore_ms": found.restore_ms,

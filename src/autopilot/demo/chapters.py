@@ -21,6 +21,10 @@ class Chapter:
     exit_code: int
     #: Whether a user enrols while the release is under way.
     user_writes_meanwhile: bool = False
+    #: Whether it is undone with `autopilot rollback` after users went on writing.
+    goes_back: bool = False
+    #: How the database and the site stand in the end, in a few words.
+    afterwards: str
     #: Told after the run.
     epilogue: str = ""
 
@@ -33,6 +37,7 @@ CHAPTERS = (
         message="First release",
         outcome="released",
         exit_code=0,
+        afterwards="new schema, new deploy proven",
         epilogue="The database was backed up, the files were flown on the restored backup and then applied,"
         " and the site answers from the commit.",
     ),
@@ -43,6 +48,7 @@ CHAPTERS = (
         message="Certificates by mail",
         outcome="released",
         exit_code=0,
+        afterwards="new schema, new deploy proven",
         epilogue="Only what was new ran, in one transaction, each file with its ledger row.",
     ),
     Chapter(
@@ -52,6 +58,7 @@ CHAPTERS = (
         message="Scores are percentages",
         outcome="refused",
         exit_code=1,
+        afterwards="never touched",
         epilogue="It failed on the copy. Production never saw it, and the old deploy goes on serving.",
     ),
     Chapter(
@@ -62,7 +69,20 @@ CHAPTERS = (
         message="Addresses in lower case",
         outcome="rolled_back",
         exit_code=3,
+        afterwards="as before, the late row kept",
         user_writes_meanwhile=True,
         epilogue="PostgreSQL undid the migration and its ledger row together. What the user wrote is still there.",
+    ),
+    Chapter(
+        title="A column dropped by mistake",
+        prologue="A tidy-up: the site no longer reads enrolments.enrolled_at, so a push drops it."
+        " Nothing fails; that somebody needs the dates shows later.",
+        push="5-dropped-by-mistake",
+        message="Enrolments tidied up",
+        outcome="released",
+        exit_code=0,
+        goes_back=True,
+        afterwards="the column and its data back, users' rows kept",
+        epilogue="No restore, no down script: what the release dropped had been kept, and came back in one transaction.",
     ),
 )

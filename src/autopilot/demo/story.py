@@ -1,6 +1,7 @@
-"""Tells the whole story on a real PostgreSQL: push → release, four times, the last two going wrong on purpose.
+"""Tells the whole story on a real PostgreSQL: push → release, five times, the last three going wrong on purpose.
 
-prepare → for each chapter: push → check out → `autopilot migrate` → check how it ended → summary
+prepare → for each chapter: push → check out → `autopilot migrate` → check how it ended (→ users go on writing →
+`autopilot rollback` → check what came back) → summary
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ import psycopg
 
 from autopilot import programs
 from autopilot.clock import Clock
-from autopilot.demo import neighbours, repository
+from autopilot.demo import mistake, neighbours, repository
 from autopilot.demo.chapters import CHAPTERS, LATE_LEARNER, Chapter
+from autopilot.demo.mistake import Enrolments
 from autopilot.demo.neighbours import Neighbours
 from autopilot.demo.repository import Repository
 from autopilot.errors import Refused, Stopped
@@ -60,9 +62,10 @@ class Stage:
 
 
 def tell(
-    *, say: Callable[[str], None], request: Client, clock: Clock, finale: Callable[[tuple[Told, ...], Stage], None]
-) -> tuple[Told, ...]:
-    """The four chapters in a temporary directory; `finale` is called while everything still runs.
+    *, say: Callable[[str], None], request: Client, clock: Clock, finale: Callable[[tuple[Told, ...], Stage], None],
+    chapters: tuple[Chapter, ...] = CHAPTERS,
+) -> tuple[Told, ...]:  # fmt: skip
+    """The chapters in a temporary directory; `finale` is called while everything still runs.
 
     Raises Refused when the stage cannot be set or a chapter ends otherwise than told.
     """
@@ -72,7 +75,7 @@ def tell(
         installation = for_embedded(installations())
         with neighbours.started(installation, origin=sources.origin, directory=directory) as around:
             stage = Stage(repository=sources, around=around, say=say, request=request, clock=clock)
-            told = tuple(_chapter(stage, number, chapter) for number, chapter in enumerate(CHAPTERS, start=1))
+            told = tuple(_chapter(stage, number, chapter) for number, chapter in enumerate(chapters, start=1))
             finale(told, stage)
             return told
 
@@ -89,8 +92,9 @@ def _chapter(stage: Stage, number: int, chapter: Chapter) -> Told:
     stage.say(f"$ git push   → {commit[:12]} “{chapter.message}”")
     runner = repository.check_out(stage.repository, commit)
     begun_s = stage.clock.monotonic_s()
+    before = mistake.seen(stage.around.database_url) if chapter.goes_back else None
     with _user(stage, runner, writes=chapter.user_writes_meanwhile) as wrote:
-        code, document = _migrate(stage, runner, commit)
+        code, document = _autopilot(stage, runner, "migrate", "--commit", commit)
     told = Told(
         chapter=chapter, files=len(files) or len(document.get("applied", ())), exit_code=code, document=document,
         duration_s=stage.clock.monotonic_s() - begun_s, late_row=_late_row(stage, wrote) if chapter.user_writes_meanwhile else "",
@@ -103,18 +107,48 @@ def _chapter(stage: Stage, number: int, chapter: Chapter) -> Told:
             hint="Read what it said above; if it is not this machine's fault, report it.",
             state="Only the demo's own temporary servers were touched.",
         )
+    if before is not None:
+        _go_back(stage, runner, document, before)
+        told = replace(told, duration_s=stage.clock.monotonic_s() - begun_s)
     stage.say(f"{told.late_row}{chapter.epilogue}")
-    if document.get("outcome") != "released":
+    if chapter.goes_back or document.get("outcome") != "released":
         repository.take_back(stage.repository, files)
     return told
 
 
-def _migrate(stage: Stage, runner: Path, commit: str) -> tuple[int, dict[str, Any]]:
-    """`autopilot migrate` as a runner would call it; its progress goes straight to our stderr."""
+def _go_back(stage: Stage, runner: Path, released: dict[str, Any], before: Enrolments) -> None:
+    """Users go on writing without the column, it is missed, and `autopilot rollback` brings it back. Raises Refused."""
+    database_url, column = stage.around.database_url, mistake.COLUMN
+    way_back = (released["rehearsal"] or {}).get("way_back")
+    mistake.require(way_back == {"proven": True, "loses": []}, f"The rehearsal did not prove the way back ({way_back}).")
+    stage.say("Released: the column is gone. The rehearsal had flown back and forth on the copy: the way back loses nothing.")
+    written = mistake.go_on_writing(database_url, site_url=stage.around.site_url, request=stage.request)
+    left = mistake.seen(database_url)
+    mistake.require_gone(before, left)
+    names = " and ".join(newcomer["name"] for newcomer in mistake.NEWCOMERS)
+    stage.say(
+        f"Users go on: {names} enrol on the site, one learner withdraws, one enrolment is removed."
+        f" Then the office asks since when each is enrolled; {len(before.rows)} dates are missing."
+    )
+    code, document = _autopilot(stage, runner, "rollback")
+    mistake.require(
+        code == 0 and document.get("undone") == released["applied"], f"`autopilot rollback` ended with {code}: {document}."
+    )
+    back = mistake.require_back(before=before, left=left, written=written, after=mistake.seen(database_url))
+    for version in document["undone"]:
+        mistake.require_recorded(database_url, version=version)
+    stage.say(
+        f"{column} is back: {back} of {back} enrolments have the date they had, compared one by one. {names} are enrolled,"
+        " who withdrew is withdrawn, what was removed stays removed."
+    )
+
+
+def _autopilot(stage: Stage, runner: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """The command as a runner would call it; its progress goes straight to our stderr."""
     around = stage.around
     passed = {name: os.environ[name] for name in ("TERM", "CI", "NO_COLOR", "COLORTERM", "COLUMNS") if name in os.environ}
     command = programs.Command(
-        argv=(sys.executable, "-m", "autopilot", "--json", "migrate", "--commit", commit, "--triggered-by", "demo"),
+        argv=(sys.executable, "-m", "autopilot", "--json", *arguments, "--triggered-by", "demo"),
         env={
             **passed,
             "SUPABASE_DB_URL": around.database_url.reveal(),
@@ -125,7 +159,7 @@ def _migrate(stage: Stage, runner: Path, commit: str) -> tuple[int, dict[str, An
         },
         cwd=runner,
     )
-    stage.say("$ autopilot migrate")
+    stage.say(f"$ autopilot {arguments[0]}")
     with programs.running(command, stderr=None) as process:
         try:
             out, _ = process.communicate()

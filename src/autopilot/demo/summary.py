@@ -28,14 +28,10 @@ def table(told: Sequence[Told]) -> tuple[tuple[str, ...], ...]:
         (
             t.chapter.title,
             str(t.files),
-            t.chapter.outcome.replace("_", " "),
+            t.chapter.outcome.replace("_", " ") + (", undone" if t.chapter.goes_back else ""),
             str(t.exit_code),
             f"{t.duration_s:.1f} s",
-            {
-                "released": "new schema, new deploy proven",
-                "refused": "never touched",
-                "rolled_back": "as before, the late row kept",
-            }[t.chapter.outcome],
+            t.chapter.afterwards,
         )
         for t in told
     ]

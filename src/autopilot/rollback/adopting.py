@@ -107,7 +107,7 @@ def _labels(goal: Wanted) -> Iterator[str]:
 def _made_harmless(statement: Statement) -> str | None:
     """None for what a file has no business with: numbers of sequences, checks."""
     text = statement.text
-    if statement.phase not in {Phase.BUILD, Phase.FINISH} or text.startswith("SELECT "):
+    if statement.phase not in {Phase.BUILD, Phase.BIND, Phase.FINISH} or text.startswith("SELECT "):
         return None
     if text.startswith(_HARMLESS_TWICE):
         return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,8 +29,22 @@ def aligned(recorded: Snapshot, live: Snapshot, *, roles: frozenset[str]) -> Ali
             there = live.by_path.get(recorded.paths[thing.key])
             if there is not None and there.kind == thing.kind and there.key not in recorded.by_key:
                 places[thing.key] = there.key
-    moved = at_keys(recorded, places)
+    moved = _in_its_order(at_keys(recorded, places), live)
     return Aligned(recorded=_with_rights(moved, roles), remade=frozenset(places.values()))
+
+
+def _in_its_order(recorded: Snapshot, live: Snapshot) -> Snapshot:
+    """Lists that PostgreSQL writes in the order of a table's columns: a column that came back stands at the end."""
+
+    def ordered(thing: Thing) -> Thing:
+        there = live.by_path.get(recorded.paths[thing.key]) if thing.kind in {"statistics", "publication_table"} else None
+        return thing if there is None or _words(there) != _words(thing) else msgspec.structs.replace(thing, text=there.text)
+
+    return msgspec.structs.replace(recorded, things=tuple(ordered(thing) for thing in recorded.things))
+
+
+def _words(thing: Thing) -> list[str]:
+    return sorted(word for value in thing.text.values() for word in re.split(r"[\s,\[\]]+", str(value)))
 
 
 def holds_rows(thing: Thing) -> bool:

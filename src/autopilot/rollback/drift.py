@@ -9,7 +9,7 @@ from typing import Literal
 from autopilot.rollback.aligned import holds_rows
 from autopilot.rollback.changed_words import Change, Severity, changes
 from autopilot.rollback.snapshot import Key, Snapshot, Thing
-from autopilot.rollback.wanted import OTHERS, ROWS, Wanted, is_of_a_view
+from autopilot.rollback.wanted import LOST, OTHERS, ROWS, Wanted, is_of_a_view
 
 #: "put_back" by `--apply`, "restore" by `--apply --restore-tables`, "adopt" by a migration, a "person", or "none": it is well so.
 Remedy = Literal["put_back", "restore", "adopt", "person", "none"]
@@ -73,7 +73,7 @@ def _missing(goal: Wanted) -> Iterator[Drift]:
 
 
 def _remedy(why: str) -> Remedy:
-    if why == ROWS:
+    if why == ROWS or why.endswith(LOST):
         return "restore"
     return "none" if why == OTHERS else "person" if why else "put_back"
 

@@ -87,7 +87,7 @@ def _cut(goal: Wanted, reversal: Reversal) -> Mending:
         path = names.get(statement.about, statement.about) if statement.phase is Phase.DROP else statement.about
         if path in alone:
             outside.setdefault(path, []).append(_concurrently(statement.text))
-        elif path in checks and statement.phase is Phase.BUILD:
+        elif path in checks and statement.phase in {Phase.BUILD, Phase.BIND}:
             if " VALIDATE CONSTRAINT " in statement.text:
                 outside.setdefault(path, []).append(statement.text)
             else:

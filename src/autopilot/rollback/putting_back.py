@@ -13,6 +13,7 @@ from autopilot.errors import RolledBack
 from autopilot.rollback.aligned import Aligned, holds_rows
 from autopilot.rollback.mending import Apart, Mending, framing, mending
 from autopilot.rollback.snapshot import Key, Snapshot, read
+from autopilot.rollback.statement import Phase
 
 #: Names in full, bodies not checked before what they speak of is there, and no policy may hide a row from a check.
 _SETTINGS = {"search_path": "", "check_function_bodies": "off", "row_security": "off"}
@@ -82,11 +83,11 @@ def _tried(connection: psycopg.Connection[Any], todo: Mending) -> tuple[str, str
         with connection.transaction():
             for statement in todo.statements:
                 about = statement.about
-                if statement.sentence:
-                    row = connection.execute(statement.text.encode()).fetchone()
-                    if row is not None and row[0]:
-                        raise _InTheWay(statement.sentence.replace("{rows}", str(row[0])))
-                else:
+                counts = statement.text if statement.phase is Phase.CHECK else statement.unless
+                row = connection.execute(counts.encode()).fetchone() if counts else None
+                if row is not None and row[0]:
+                    raise _InTheWay(statement.sentence.replace("{rows}", str(row[0])))
+                if statement.phase is not Phase.CHECK:
                     connection.execute(statement.text.encode())
     except _InTheWay as cause:
         return about, str(cause)

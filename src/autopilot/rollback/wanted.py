@@ -20,6 +20,8 @@ ATTACHED = {"constraint", "index", "trigger", "policy", "rule", "statistics", "p
 
 OTHERS = "it belongs to another role"
 ROWS = "its rows are gone with it"
+#: Ends the reason of what waits for such rows.
+LOST = "which is lost with its rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,19 +100,27 @@ def _left(
     recorded: Snapshot, live: Snapshot, whole: Difference, restoring: frozenset[Key], failed: Mapping[str, str]
 ) -> dict[Key, str]:
     left: dict[Key, str] = {}
+    of_ours = _triggers_of_ours(recorded)
     for thing in whole.removed:
-        if why := failed.get(recorded.paths[thing.key]) or _why_not_made(thing, restoring):
+        if why := failed.get(recorded.paths[thing.key]) or _why_not_made(thing, restoring, of_ours):
             left[thing.key] = why
     for pair in (p for p in whole.pairs if p.changed or p.moved):
         path = recorded.paths[pair.before.key]
-        why = failed.get(path) or failed.get(live.paths[pair.after.key]) or _why_not_changed(pair)
+        why = failed.get(path) or failed.get(live.paths[pair.after.key]) or _why_not_changed(pair, of_ours)
         if why:
             left[pair.before.key] = why
     return _with_what_needs_it(recorded, whole, left)
 
 
-def _why_not_made(thing: Thing, restoring: frozenset[Key]) -> str | None:
-    if not thing.ours:
+def _triggers_of_ours(recorded: Snapshot) -> frozenset[Key]:
+    """A trigger of a function of ours is ours, on whoever's table it is: the right to make triggers there is enough."""
+    known = recorded.by_key
+    functions = {"function", "procedure"}
+    return frozenset(a for a, b in recorded.needs if known[a].kind == "trigger" and known[b].kind in functions and known[b].ours)
+
+
+def _why_not_made(thing: Thing, restoring: frozenset[Key], of_ours: frozenset[Key]) -> str | None:
+    if not thing.ours and thing.key not in of_ours:
         return OTHERS
     if thing.kind in NOT_MADE_AGAIN:
         return "no command of Autopilot's makes it again"
@@ -123,8 +133,8 @@ def _computed(thing: Thing) -> bool:
     return thing.kind == "column" and bool(thing.facts["generated"])
 
 
-def _why_not_changed(pair: Pair) -> str | None:
-    if not pair.after.ours:
+def _why_not_changed(pair: Pair, of_ours: frozenset[Key]) -> str | None:
+    if not pair.after.ours and pair.before.key not in of_ours:
         return (
             OTHERS if not pair.before.ours else f"{pair.after.owner} owns it now, and only that role or a superuser gives it back"
         )
@@ -145,7 +155,8 @@ def _with_what_needs_it(recorded: Snapshot, whole: Difference, left: dict[Key, s
         key = todo.pop()
         for needs in recorded.needed_by.get(key, ()):
             if needs not in left and (needs not in whole.then or needs in changed):
-                left[needs] = f"it needs {recorded.paths[key]}, which is missing"
+                lost = left[key] == ROWS or left[key].endswith(LOST)
+                left[needs] = f"it needs {recorded.paths[key]}, {LOST if lost else 'which is missing'}"
                 if needs not in whole.then:
                     todo.append(needs)
     return left
@@ -177,10 +188,10 @@ def _made(found: Aligned, live: Snapshot, whole: Difference, left: Mapping[Key, 
 
 
 def merged(pair: Pair) -> Thing:
-    """As it was, with what somebody put on top: grants, a comment, row level security, labels of an enum."""
+    """As it was, with what somebody put on top: grants, a comment, row level security, NOT NULL, labels of an enum."""
     then, now = pair.before, pair.after
     facts, loose, text, shape = dict(then.facts), dict(then.loose), then.text, then.shape
-    for safer in ("rls", "force_rls", "valid", "validated"):
+    for safer in ("rls", "force_rls", "valid", "validated", "not_null"):
         if safer in facts:
             facts[safer] = then.facts[safer] or now.facts[safer]
     if then.kind == "enum" and _extends(now.facts["labels"], then.facts["labels"]):

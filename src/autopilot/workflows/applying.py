@@ -44,6 +44,7 @@ def apply_and_record(
             connection, wish.run, versions=book.pending, notes=f"applying {planning.listed(files)}",
             backup_file=book.backup_name, after_deploy=after_deploy,
         )  # fmt: skip
+        book.changes |= {c for m in migrations for c in m.changes}
         kept = _prepare_way_back(world, wish, book, migrations, connection)
         begun_s = world.clock.monotonic_s()
         with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as working:

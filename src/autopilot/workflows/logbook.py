@@ -50,6 +50,8 @@ class Logbook:
     locks: tuple[Lock, ...] = ()
     findings: tuple[Finding, ...] = ()
     migration_log_id: int | None = None
+    #: Classes of the statements that were to be applied (`migrations.change.KINDS`).
+    changes: frozenset[str] = frozenset()
     #: Whether this run has a row of its own in the audit trail.
     opened: bool = False
     #: Whether the channel was told that something begins, and so must hear how it ends.

@@ -70,7 +70,7 @@ def answers_already(world: World, connection: Connection, run: Run) -> Deployed 
 def prove(world: World, step: Step, connection: Connection, run: Run, *, deployment_id: int | None) -> Deployed | None:
     """Looks until the deploy is proven or AUTOPILOT_VERIFY_S is over, and writes what was seen.
 
-    None without any address to look at. Raises Stranded (`deploy_not_proven`).
+    None without any address to look at. Raises Stranded (`deploy_not_proven`, `deploy_did_not_come`).
     """
     settings = world.settings
     if settings.site_url is None and settings.health_url is None:
@@ -85,6 +85,13 @@ def prove(world: World, step: Step, connection: Connection, run: Run, *, deploym
     fine = seen.state in {"proven", "unnamed"}
     if deployment_id is not None:
         journal.deployment_moved(connection, deployment_id, status="success" if fine else "failed", notes=words)
+    if seen.state == "other_commit" and deployment_id is not None:
+        raise Stranded(
+            f"The migration is applied, but the deploy did not come: {words}.",
+            code="deploy_did_not_come",
+            state="The migration is applied and recorded; the site still runs the previous deploy.",
+            hint="Look at the host's deploy log. Then run again: only the deploy is made up for.",
+        )
     if not fine:
         raise Stranded(
             f"The migration is applied, but the deploy is not proven healthy: {words}.",

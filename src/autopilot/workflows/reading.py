@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import psycopg
 
 from autopilot.config import Settings
 from autopilot.errors import Refused
+from autopilot.events import Noted
 from autopilot.postgres.session import READER_NAME, Connection, Resolved, resolved, session
+from autopilot.workflows.world import World
 
 
 def reached(settings: Settings) -> Resolved:
@@ -38,3 +41,11 @@ def reader(settings: Settings) -> Iterator[Connection]:
                 hint="Check that the server answers, then run again.",
                 retryable=True,
             ) from cause
+
+
+def reach(world: World) -> World:
+    """The world with the target's address as every session and pg_dump shall use it."""
+    found = reached(world.settings)
+    for warning in found.warnings:
+        world.tell(Noted(text=warning, level="warning"))
+    return replace(world, settings=replace(world.settings, database_url=found.url))

@@ -8,15 +8,13 @@ read only then: most runs find nothing to do.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from autopilot.events import Noted
+from autopilot.errors import Stranded
 from autopilot.postgres.session import RUN_PREFIX, session
 from autopilot.workflows import planning
 from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.outcome import Outcome, outcome_of
 from autopilot.workflows.preflight import AtRest, Cleared, preflight
-from autopilot.workflows.reading import reached
+from autopilot.workflows.reading import reach
 from autopilot.workflows.world import World
 
 
@@ -43,14 +41,6 @@ def _released(world: World, wish: Wish, book: Logbook) -> str:
     return _under_lock(world, wish, book, found)
 
 
-def reach(world: World) -> World:
-    """The world with the target's address as every session and pg_dump shall use it."""
-    found = reached(world.settings)
-    for warning in found.warnings:
-        world.tell(Noted(text=warning, level="warning"))
-    return replace(world, settings=replace(world.settings, database_url=found.url))
-
-
 def _under_lock(world: World, wish: Wish, book: Logbook, cleared: Cleared) -> str:
     from autopilot.workflows import flight
     from autopilot.workflows.holding import locked
@@ -64,4 +54,9 @@ def _under_lock(world: World, wish: Wish, book: Logbook, cleared: Cleared) -> st
         except (Exception, KeyboardInterrupt) as cause:
             from autopilot.workflows.ending import as_error, record_failure
 
-            raise record_failure(world, wish, book, as_error(cause, book), connection) from cause
+            error = record_failure(world, wish, book, as_error(cause, book), connection)
+            if isinstance(error, Stranded):
+                from autopilot.workflows.at_once import gone_back
+
+                error = gone_back(world, wish, book, error, connection)
+            raise error from cause

@@ -6,6 +6,7 @@ look → read → compare → (nothing to do?) → lock → settle → (open a b
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +17,7 @@ import psycopg
 from autopilot.audit import journal, schema, ways_back
 from autopilot.audit.journal import Run
 from autopilot.clock import elapsed_ms
-from autopilot.errors import AutopilotError, Refused, RolledBack, Stranded
+from autopilot.errors import AutopilotError, Refused, RolledBack, Stopped, Stranded
 from autopilot.events import Noted, told
 from autopilot.postgres import lock
 from autopilot.postgres.bounded import patient
@@ -186,9 +187,15 @@ def _under_lock(world: World, run: Run) -> Iterator[Connection]:
             step.says("; ".join(found.sentences) or "nothing was left open")
         try:
             yield connection
-        except (Exception, KeyboardInterrupt) as cause:
-            outcome = cause.outcome if isinstance(cause, AutopilotError) else "stopped"
-            _close(connection, run, state=outcome, notes=f"repair: {cause}")
+        except KeyboardInterrupt as cause:
+            _close(connection, run, state="stopped", notes="repair: stopped by a signal")
+            raise Stopped(
+                int(getattr(cause, "signal_number", signal.SIGINT)),
+                message="Stopped by a signal while the schema was being repaired.",
+                state="The repair is in whole or not at all; `autopilot repair --plan` tells what is left.",
+            ) from cause
+        except AutopilotError as cause:
+            _close(connection, run, state=cause.outcome, notes=f"repair: {cause.message}")
             raise
 
 

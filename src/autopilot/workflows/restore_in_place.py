@@ -24,12 +24,12 @@ from autopilot.postgres.session import Connection, look, require_writable, sessi
 from autopilot.rollback.live import quoted
 from autopilot.rollback.quarantine import in_place, staged
 from autopilot.rollback.quarantine.in_place import Asked, Replaced
+from autopilot.workflows.applying import what_became_of
 from autopilot.workflows.opening import opened, warn_of_strangers
 from autopilot.workflows.reading import reached
 from autopilot.workflows.world import World
 
 _TOKEN_BYTES = 4
-_TRY_TO_SETTLE_S = 30.0
 
 #: Called within the transaction, once everything is proven: the ledger's rows about it.
 Record = Callable[[Connection, Replaced], None]
@@ -202,7 +202,7 @@ def _commit(world: World, connection: Connection, xid: str) -> None:
     try:
         connection.execute("COMMIT")
     except psycopg.OperationalError as cause:
-        state = _state(world, xid)
+        state = what_became_of(world, xid)
         if state == "committed":
             return
         if state == "aborted":
@@ -214,20 +214,6 @@ def _commit(world: World, connection: Connection, xid: str) -> None:
             code="commit_unknown",
             hint=f"Ask it once it answers: SELECT pg_xact_status('{xid}'). Committed: the backup is in place; aborted: nothing changed.",
         ) from cause
-
-
-def _state(world: World, xid: str) -> str | None:
-    """What came of a transaction, asked on new sessions until it is known or half a minute has passed."""
-    deadline_s = world.clock.monotonic_s() + _TRY_TO_SETTLE_S
-    state = None
-    while world.clock.monotonic_s() < deadline_s:
-        with contextlib.suppress(psycopg.Error, AutopilotError), session(reached(world.settings).url, application_name="autopilot-reader") as c:
-            row = c.execute("SELECT pg_catalog.pg_xact_status(%s::xid8)", (xid,)).fetchone()
-            state = None if row is None else row[0]
-            if state in {"committed", "aborted"}:
-                return state
-        world.clock.sleep(1.0)
-    return state
 
 
 def _settle_down(world: World, connection: Connection, replaced: Replaced) -> None:

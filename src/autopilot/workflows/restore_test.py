@@ -44,10 +44,14 @@ def seconds_per_gib(size_bytes: int, restore_ms: int) -> float:
     return round(restore_ms / 1000 / (max(1, size_bytes) / (1 << 30)), 1)
 
 
-def restore_test(world: World, *, file: str | None) -> Tested:
-    """Raises Refused (`no_backup`, `backup_damaged`, `backup_not_faithful`, `restore_failed`, `no_scratch_server`)."""
+def restore_test(world: World, *, file: str | None, allow_unsigned: bool = False) -> Tested:
+    """allow_unsigned: whether one that is not signed may be restored although there is a secret to sign with.
+
+    Raises Refused (`no_backup`, `backup_damaged`, `backup_not_signed`, `backup_not_faithful`, `restore_failed`,
+    `no_scratch_server`).
+    """
     with told(world.tell, world.clock, "choose", "Looking for the backup") as step:
-        manifest = _chosen(world, file)
+        manifest = _chosen(world, file, allow_unsigned=allow_unsigned)
         step.says(
             f"{manifest.file}, {manifest.size_bytes:,} bytes, of {manifest.database} at {manifest.taken_at:%Y-%m-%d %H:%M} UTC"
         )
@@ -97,13 +101,14 @@ def _ground(world: World, manifest: Manifest) -> Ground:
     )  # fmt: skip
 
 
-def _chosen(world: World, file: str | None) -> Manifest:
+def _chosen(world: World, file: str | None, *, allow_unsigned: bool) -> Manifest:
     """The manifest of the backup to test, whose file was hashed."""
     secrets = world.settings.backup_access.signing
     found = catalog.entries(world.settings.backups_dir, verify=True, only=file, secrets=secrets)
-    good = next((e.manifest for e in found if e.state == "good" and e.manifest is not None), None)
-    if good is not None and (file is not None or found[0].manifest is good):
-        return good
+    if found and found[0].state == "good" and found[0].manifest is not None:
+        if secrets and found[0].signature == "unsigned" and not allow_unsigned:
+            raise _not_signed(world, found[0])
+        return found[0].manifest
     if not found:
         raise Refused(
             f"There is no backup called {file}." if file else f"There is no backup in {world.settings.backups_dir}.",
@@ -111,6 +116,18 @@ def _chosen(world: World, file: str | None) -> Manifest:
             hint="`autopilot backup list` shows what is there; `autopilot backup create` takes one.",
         )
     raise _unfit(world, found[0])
+
+
+def _not_signed(world: World, entry: Entry) -> Refused:
+    """An archive that nobody signed is not even read where ours are: pg_restore shall not meet a stranger's."""
+    secrets = world.settings.backup_access.signing
+    older = catalog.older_good(world.settings.backups_dir, entry.file, secrets=secrets, signed=True)
+    return Refused(
+        f"The backup {entry.file} is not tested: it is not signed, and AUTOPILOT_SECRET is set, so nothing proves that it is ours.",
+        code="backup_not_signed",
+        hint="If it is older than the secret, test it with --allow-unsigned."
+        + (f" The next older signed one is {older}." if older else " There is no older signed one."),
+    )
 
 
 def _unfit(world: World, entry: Entry) -> Refused:

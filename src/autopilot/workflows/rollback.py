@@ -1,13 +1,15 @@
 """Goes back on releases that are in.
 
-lock → settle → which releases → what would be lost? → one transaction (each undone, the newest first; proven; ledger and log) → notify
+lock → settle → which releases → what would be lost? → one transaction (each undone, the newest first; proven; ledger, log)
+→ notify
 
 Until the COMMIT nothing is changed. What a release kept (rows, columns, tables) comes back; what users wrote since stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -17,16 +19,15 @@ from autopilot.audit import journal, schema, ways_back
 from autopilot.audit.journal import Run
 from autopilot.audit.ways_back import Release
 from autopilot.clock import elapsed_ms
-from autopilot.errors import AutopilotError, Locked, Refused, RolledBack, Stranded, UsageError
-from autopilot.events import Step, told
-from autopilot.postgres.bounded import patient
+from autopilot.errors import AutopilotError, Locked, Refused, RolledBack, Stopped, UsageError
+from autopilot.events import Noted, Step, told
 from autopilot.postgres.session import RUN_PREFIX, Connection, look, require_writable, session
 from autopilot.rollback.aligned import at_keys
 from autopilot.rollback.snapshot import decode
-from autopilot.workflows.applying import what_became_of
 from autopilot.workflows.holding import locked
 from autopilot.workflows.notices import tell_channel
-from autopilot.workflows.release import reach
+from autopilot.workflows.one_transaction import in_one_transaction
+from autopilot.workflows.reading import reach
 from autopilot.workflows.resume import settle
 from autopilot.workflows.undoing import Back, go_back
 from autopilot.workflows.world import World
@@ -51,7 +52,7 @@ class WentBack:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        return tuple(v for release in self.releases for v in release.versions)
+        return tuple(dict.fromkeys(v for release in self.releases for v in release.versions))
 
 
 def rollback(world: World, wish: Wish) -> WentBack:
@@ -86,17 +87,30 @@ def _under_lock(world: World, wish: Wish, connection: Connection, begun_s: float
     try:
         chosen = _chosen(world, wish, connection)
         with told(world.tell, world.clock, "undo", f"Going back on {_runs(chosen)}") as step:
-            backs = _undone(world, wish, step, connection, chosen, begun_s)
+            backs = undone_together(
+                world, step, connection, chosen, run=wish.run, begun_s=begun_s, accept_data_loss=wish.accept_data_loss,
+                overwrite=wish.overwrite,
+            )  # fmt: skip
             step.says("as it was before, and proven")
     except AutopilotError as cause:
-        state = "refused" if isinstance(cause, Refused) else cause.outcome
-        journal.close_run(connection, wish.run.run_id, state=state, notes=cause.message)
+        state = "stopped" if isinstance(cause, Stopped) else cause.outcome
+        _end(world, wish, connection, state=state, notes=cause.message)
         raise
     world.reached("X7")
     sentences = tuple(dict.fromkeys(s for back in backs for s in back.sentences))
-    journal.close_run(connection, wish.run.run_id, state="went_back", notes=_summary(chosen, sentences))
+    _end(world, wish, connection, state="went_back", notes=_summary(chosen, sentences))
     tell_channel(world, wording.went_back(_told(world, wish, chosen, begun_s), text=_summary(chosen, sentences)))
     return WentBack(run_id=wish.run.run_id, releases=chosen, sentences=sentences, duration_ms=elapsed_ms(world.clock, begun_s))
+
+
+def _end(world: World, wish: Wish, connection: Connection, *, state: str, notes: str) -> None:
+    """Writes how it ended; where the link is gone on a new one, and where that cannot be had the next run does it."""
+    with contextlib.suppress(psycopg.Error, AutopilotError):
+        if not connection.closed:
+            journal.close_run(connection, wish.run.run_id, state=state, notes=notes)
+            return
+        with session(world.database_url, application_name=RUN_PREFIX + wish.run.run_id) as fresh:
+            journal.close_run(fresh, wish.run.run_id, state=state, notes=notes)
 
 
 def _chosen(world: World, wish: Wish, connection: Connection) -> tuple[Release, ...]:
@@ -125,7 +139,14 @@ def pick(releases: tuple[Release, ...], *, to: str | None) -> tuple[Release, ...
             f"No release that is in, and no backup of one, is called {wanted!r}.",
             code="unknown_run", hint="`autopilot log` names the runs, `autopilot backup list` the backups.",
         )  # fmt: skip
-    return releases[: max(places) + 1]
+    return _whole(releases, max(places) + 1)
+
+
+def _whole(releases: tuple[Release, ...], count: int) -> tuple[Release, ...]:
+    """The first `count`, and those before them of which a later one went on with a file: a version goes back in one piece."""
+    while count < len(releases) and set(releases[count].versions) & {v for r in releases[:count] for v in r.versions}:
+        count += 1
+    return releases[:count]
 
 
 def require_way(chosen: Sequence[Release], *, accept_data_loss: bool) -> None:
@@ -147,67 +168,60 @@ def require_way(chosen: Sequence[Release], *, accept_data_loss: bool) -> None:
         )
 
 
-def _undone(
-    world: World, wish: Wish, step: Step, connection: Connection, chosen: tuple[Release, ...], begun_s: float
-) -> tuple[Back, ...]:
-    """All of it in one transaction."""
-    limit_s = world.settings.apply_timeout_s
-    with patient(connection, limit_s):
-        connection.execute("BEGIN")
+def _nothing(_backs: Sequence[Back]) -> None:
+    """There is nothing more to do in the transaction."""
+
+
+def undone_together(
+    world: World, step: Step, connection: Connection, chosen: Sequence[Release], *, run: Run, begun_s: float,
+    accept_data_loss: bool = False, overwrite: bool = False, closing: Callable[[Sequence[Back]], None] = _nothing,
+) -> tuple[Back, ...]:  # fmt: skip
+    """All of them in one transaction, the newest first, and `closing` in it at last; again where others hold the tables.
+
+    Raises what `go_back` raises, RolledBack, Stranded and Stopped.
+    """
+
+    def one(release: Release) -> Back:
+        back = _back(world, connection, release, accept_data_loss=accept_data_loss, overwrite=overwrite)
+        ways_back.undone(
+            connection, run, release, notes=_summary((release,), back.sentences), remade=back.undone.remade,
+            duration_ms=elapsed_ms(world.clock, begun_s),
+        )  # fmt: skip
+        return back
+
+    def together() -> tuple[Back, ...]:
+        backs = []
+        for number, release in enumerate(chosen, start=1):
+            step.progress(number - 1, len(chosen), "releases")
+            backs.append(one(release))
+            world.reached("X3")
+        connection.execute("NOTIFY pgrst, 'reload schema'")
+        closing(backs)
+        world.reached("X4")
+        return tuple(backs)
+
+    tries = world.settings.lock_tries
+    for number in range(1, tries + 1):
         try:
-            row = connection.execute("SELECT pg_catalog.pg_current_xact_id()::text").fetchone()
-            backs = []
-            for number, release in enumerate(chosen, start=1):
-                step.progress(number - 1, len(chosen), "releases")
-                backs.append(_one(world, wish, connection, release, begun_s))
-                world.reached("X3")
-            connection.execute("NOTIFY pgrst, 'reload schema'")
-            world.reached("X4")
-        except (psycopg.Error, AutopilotError, KeyboardInterrupt):
-            if not connection.closed:
-                connection.execute("ROLLBACK")
-            raise
-        _commit(world, connection, "" if row is None else str(row[0]))
-    return tuple(backs)
+            return in_one_transaction(world, connection, together)
+        except RolledBack as cause:
+            if cause.code != "undo_locked" or number == tries:
+                raise
+            world.tell(Noted(text=f"Others hold the tables; everything was let go, and is tried again ({number} of {tries})."))
+            world.clock.sleep(min(5.0, 0.1 * 2**number) * world.chance.uniform(0.5, 1.5))
+    raise AssertionError  # pragma: no cover - there is at least one try
 
 
-def _one(world: World, wish: Wish, connection: Connection, release: Release, begun_s: float) -> Back:
+def _back(world: World, connection: Connection, release: Release, *, accept_data_loss: bool, overwrite: bool) -> Back:
     before, after = ways_back.snapshots(connection, release.migration_log_id)
     if before is None or release.kept_as is None:  # pragma: no cover - `require_way` has looked
         raise AssertionError
     places = ways_back.remade_since(connection, release.migration_log_id)
-    back = go_back(
+    return go_back(
         connection, before=at_keys(decode(before), places), after=None if after is None else at_keys(decode(after), places),
-        kept_as=release.kept_as,
-        token=f"u{release.migration_log_id}", accept_loss=wish.accept_data_loss, theirs=not wish.overwrite,
+        kept_as=release.kept_as, token=f"u{release.migration_log_id}", accept_loss=accept_data_loss, theirs=not overwrite,
         lock_timeout_s=world.settings.lock_timeout_s,
     )  # fmt: skip
-    ways_back.undone(
-        connection, wish.run, release, notes=_summary((release,), back.sentences), remade=back.undone.remade,
-        duration_ms=elapsed_ms(world.clock, begun_s),
-    )  # fmt: skip
-    return back
-
-
-def _commit(world: World, connection: Connection, xid: str) -> None:
-    """Where the answer does not come, the server is asked what came of it."""
-    try:
-        connection.execute("COMMIT")
-    except psycopg.OperationalError as cause:
-        match what_became_of(world, xid):
-            case "committed":
-                return
-            case "aborted":
-                raise RolledBack(
-                    "The connection broke while going back was being committed, and the server undid it.",
-                    code="connection_lost", hint="Run again.", retryable=True,
-                    state="The releases are in as before.",
-                ) from cause  # fmt: skip
-        raise Stranded(
-            "The connection broke while going back was being committed, and the server cannot be asked what came of it.",
-            code="commit_in_doubt", state="Either all of it is undone and recorded, or nothing; the server's ledger knows which.",
-            hint="Run `autopilot status` as soon as the server answers.", retryable=True,
-        ) from cause  # fmt: skip
 
 
 def _runs(chosen: Sequence[Release]) -> str:

@@ -15,12 +15,18 @@ WHERE w.after_snapshot IS NULL AND m.status = 'success' AND w.undone_at IS NULL
   AND w.migration_log_id = (SELECT max(migration_log_id) FROM automation.ways_back)
 
 -- name: releases
--- What can be undone, the newest first.
+-- What can be undone, the newest first; of what failed only where some of it is in.
 SELECT m.id, m.run_id, m.ran_at, m.versions, m.backup_file, w.kept_as, w.proven, coalesce(w.loses, '{}'),
        w.before_snapshot IS NOT NULL, w.after_snapshot IS NOT NULL, m.commit_sha
 FROM automation.migration_log m LEFT JOIN automation.ways_back w ON w.migration_log_id = m.id
-WHERE m.status = 'success' AND w.undone_at IS NULL AND m.versions && ARRAY(SELECT version FROM automation.applied_migrations)
+WHERE w.undone_at IS NULL AND (m.status = 'success' OR (m.status = 'failure' AND w.migration_log_id IS NOT NULL AND (
+  EXISTS (SELECT FROM automation.applied_migrations a WHERE a.run_id = m.run_id AND a.version = ANY (m.versions))
+  OR EXISTS (SELECT FROM automation.migration_segments s WHERE s.run_id = m.run_id AND s.version = ANY (m.versions)))))
+  AND m.versions && ARRAY(SELECT version FROM automation.applied_migrations UNION SELECT version FROM automation.migration_segments)
 ORDER BY m.id DESC
+
+-- name: known
+SELECT to_regclass('automation.ways_back') IS NOT NULL
 
 -- name: snapshots
 SELECT before_snapshot::text, after_snapshot::text FROM automation.ways_back WHERE migration_log_id = %s
@@ -28,6 +34,9 @@ SELECT before_snapshot::text, after_snapshot::text FROM automation.ways_back WHE
 -- name: last_recorded
 SELECT after_snapshot::text, taken_at, run_id FROM automation.ways_back
 WHERE after_snapshot IS NOT NULL AND undone_at IS NULL ORDER BY migration_log_id DESC LIMIT 1
+
+-- name: went_back_at_once
+UPDATE automation.runs SET state = 'rolled_back', notes = %s WHERE run_id = %s
 
 -- name: undone
 UPDATE automation.ways_back SET undone_at = clock_timestamp(), undone_by = %s, notes = %s, remade = %s WHERE migration_log_id = %s

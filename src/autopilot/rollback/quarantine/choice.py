@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from autopilot.errors import Refused
@@ -117,15 +117,17 @@ def schemas_in(entries: Iterable[Entry]) -> tuple[str, ...]:
 
 
 def stages(
-    entries: Sequence[Entry], schemas: Iterable[str], *, missing: Iterable[str], extensions: Iterable[str], staying: Staying
+    entries: Sequence[Entry], schemas: Iterable[str], *, missing: Iterable[str], extensions: Iterable[str], staying: Staying,
+    owners: Collection[str],
 ) -> Stages:
     """The items that make `schemas` what they were.
 
-    missing: those of `schemas` that are not there. extensions: those that are there.
+    missing: those of `schemas` that are not there. extensions: those that are there. owners: the roles
+    that we may act as.
     """
     inside, there, lost = frozenset(schemas), frozenset(extensions), frozenset(missing)
     own = frozenset((e.schema, base(e)) for e in entries if e.what not in _ABOUT)
-    mine = [e for e in entries if e.schema in inside and e.what not in _NEVER and not _stays(e, staying, own)]
+    mine = [e for e in entries if e.schema in inside and e.what not in _NEVER and e.owner in owners and not _stays(e, staying, own)]
     rest = [e for e in mine if e.section != "data" and e.what not in _ABOUT | _BONDS | {_KEY, _PUBLISHED, _REFRESH, _ROWS, _NUMBERS}]
     return Stages(
         extensions=tuple(e for e in entries if e.what == "EXTENSION" and e.name not in there),
@@ -140,6 +142,11 @@ def stages(
         numbers=tuple(e for e in mine if e.what == _NUMBERS),
         publications=tuple(e for e in mine if e.what == _PUBLISHED),
     )
+
+
+def of_others(entries: Iterable[Entry], schemas: Collection[str], owners: Collection[str]) -> frozenset[tuple[str, str]]:
+    """(schema, name) of what others own there, and what thus is not made again."""
+    return frozenset((e.schema, base(e)) for e in entries if e.schema in schemas and e.what not in _ABOUT and e.owner not in owners)
 
 
 def _of_schema(entry: Entry) -> str | None:

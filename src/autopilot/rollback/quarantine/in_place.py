@@ -102,6 +102,8 @@ class Plan:
     #: Of those, what came since the backup: nothing takes its place.
     new: tuple[str, ...]
     keys: tuple[Key, ...]
+    #: (schema, name) of what stays where it is, as it is.
+    stays: frozenset[tuple[str, str]]
 
 
 def plan(connection: Connection, backup: Backup, asked: Asked) -> Plan:
@@ -125,9 +127,12 @@ def plan(connection: Connection, backup: Backup, asked: Asked) -> Plan:
             "The role owns no schema here that a backup could be put back into.",
             code="nothing_owned", hint="Run as the role that owns the application's schemas.",
         )  # fmt: skip
-    stages = choice.stages(entries, schemas, missing=missing, extensions=extensions, staying=there.staying)
+    stages = choice.stages(
+        entries, schemas, missing=missing, extensions=extensions, staying=there.staying, owners=owners
+    )
+    staying = there.staying
     return Plan(
-        inventory=there, stages=stages, schemas=schemas, missing=missing,
+        inventory=there, stays=staying.foreign | staying.brought | choice.of_others(entries, schemas, owners), stages=stages, schemas=schemas, missing=missing,
         new=tuple(s for s in there.names if s not in in_backup and s != "public"),
         keys=orphans.keys(backup.archive.text(stages.foreign_keys)),
     )  # fmt: skip
@@ -189,12 +194,17 @@ def _taken(connection: Connection, asked: Asked, planned: Plan) -> Taken:
     return take(connection, asked, read, planned)
 
 
-def take(connection: Connection, asked: Asked, read: Callable[[], Inventory], planned: Plan) -> Taken:
-    """Locks everything, tells what hangs on it, and moves it into the quarantine."""
+def take(
+    connection: Connection, asked: Asked, read: Callable[[], Inventory], planned: Plan, *, rows_xid: str | None = None
+) -> Taken:
+    """Locks everything, tells what hangs on it, and moves it into the quarantine.
+
+    rows_xid: the transaction whose rows are the backup's; None: this one.
+    """
     # what hangs on the objects is read while views still have their names, and again it would be the same: it is locked by then
     dependent: tuple[Dependent, ...] = dependents.read(connection, planned.inventory.objects, planned.inventory.names)
     names = {s.name: choice.aside(s.name, asked.token, letter="q") for s in planned.inventory.schemas}
-    _make(connection, asked, planned, names)
+    _make(connection, asked, planned, names, rows_xid)
 
     def step_aside(found: Inventory) -> None:
         for view in found.views:
@@ -208,11 +218,11 @@ def take(connection: Connection, asked: Asked, read: Callable[[], Inventory], pl
     return Taken(inventory=found, dependents=dependent, quarantines=names, counters=counters)
 
 
-def _make(connection: Connection, asked: Asked, planned: Plan, names: Mapping[str, str]) -> None:
+def _make(connection: Connection, asked: Asked, planned: Plan, names: Mapping[str, str], rows_xid: str | None) -> None:
     for schema, quarantine in names.items():
         connection.execute(f"CREATE SCHEMA {quoted(quarantine)}".encode())
         connection.execute(f"REVOKE ALL ON SCHEMA {quoted(quarantine)} FROM PUBLIC".encode())
-        remark = {"token": asked.token, "schema": schema, "run": asked.run_id, "new": schema in planned.new}
+        remark = {"token": asked.token, "schema": schema, "run": asked.run_id, "new": schema in planned.new, "rows": rows_xid}
         comment(connection, quarantine, QUARANTINE, remark)
 
 
@@ -261,8 +271,7 @@ def prove_objects(
 
 def _stays(planned: Plan) -> Callable[[str], bool]:
     """Whether an object, by its name in words, is of what stays in a schema that is replaced."""
-    staying = planned.inventory.staying
-    places = {f"{quoted_if_needed(s)}.{quoted_if_needed(n)}" for s, n in staying.foreign | staying.brought}
+    places = {f"{quoted_if_needed(s)}.{quoted_if_needed(n)}" for s, n in planned.stays}
     return lambda name: any(place in name for place in places)
 
 

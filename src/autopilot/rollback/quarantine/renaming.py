@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,8 @@ def _changes(raw: bytes, text: str, renaming: Renaming) -> Iterator[tuple[int, i
     tokens = [(t.start, t.end, t.token in literals) for t in postgast.scan(text).tokens if t.token not in silent]
     words = [raw[start:end] for start, end, _ in tokens]
     known = {_spelled(schema): schema for schema in renaming.names} | {quoted(s).encode(): s for s in renaming.names}
-    columns = _Columns(text)
+    doubtful = any(word in known and _may_be_alias(words, place) for place, word in enumerate(words))
+    columns = _Columns(text, None if doubtful else frozenset())
     for place, (start, end, literal) in enumerate(tokens):
         after = words[place + 1 : place + 3]
         if literal:
@@ -56,9 +57,15 @@ def _changes(raw: bytes, text: str, renaming: Renaming) -> Iterator[tuple[int, i
             yield start, end, quoted(renaming.names[schema]).encode()
 
 
+def _may_be_alias(words: Sequence[bytes], place: int) -> bool:
+    """Something else than a schema, or a role after TO, goes by that name."""
+    before, after = words[place - 1 : place], words[place + 1 : place + 2]
+    return before == [b"."] or (after != [b"."] and before != [b"TO"])
+
+
 @dataclass(slots=True)
 class _Columns:
-    """Where `a.b` is a column of something that is called like a schema; the text is only parsed when somebody asks."""
+    """Where `a.b` is a column of something that is called like a schema; the text is only parsed where that may be."""
 
     text: str
     starts: frozenset[int] | None = None

@@ -2,40 +2,33 @@
 
 -- name: members
 -- The moved objects with all their parts.
-WITH RECURSIVE moved (class, object) AS (
-    SELECT m.class::regclass::oid, m.object::oid FROM pg_catalog.unnest(%(classes)s::text[], %(objects)s::bigint[]) AS m (class, object)
-), parts (class, object) AS (
-    SELECT class, object FROM moved
+WITH RECURSIVE parts (class, object) AS (
+    SELECT m.class::regclass::oid, m.object::oid FROM unnest(%(classes)s::text[], %(objects)s::bigint[]) AS m (class, object)
     UNION
     SELECT f.class, f.object FROM parts p CROSS JOIN LATERAL (
-        SELECT 'pg_catalog.pg_class'::regclass::oid, i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = p.object
-        UNION ALL SELECT 'pg_catalog.pg_type'::regclass::oid, t.oid FROM pg_catalog.pg_type t WHERE t.typrelid = p.object AND t.typrelid <> 0
-        UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass::oid, k.oid FROM pg_catalog.pg_constraint k WHERE k.conrelid = p.object
-        UNION ALL SELECT 'pg_catalog.pg_attrdef'::regclass::oid, d.oid FROM pg_catalog.pg_attrdef d WHERE d.adrelid = p.object
-        UNION ALL SELECT 'pg_catalog.pg_trigger'::regclass::oid, t.oid FROM pg_catalog.pg_trigger t WHERE t.tgrelid = p.object
-        UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, y.oid FROM pg_catalog.pg_policy y WHERE y.polrelid = p.object
-        UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid FROM pg_catalog.pg_rewrite r WHERE r.ev_class = p.object
-        UNION ALL SELECT 'pg_catalog.pg_publication_rel'::regclass::oid, r.oid FROM pg_catalog.pg_publication_rel r WHERE r.prrelid = p.object
-        UNION ALL SELECT 'pg_catalog.pg_class'::regclass::oid, c.reltoastrelid FROM pg_catalog.pg_class c WHERE c.oid = p.object AND c.reltoastrelid <> 0
+        SELECT 'pg_catalog.pg_class'::regclass::oid, i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = p.object AND p.class = 'pg_catalog.pg_class'::regclass
+        UNION ALL SELECT 'pg_catalog.pg_type'::regclass::oid, t.oid FROM pg_catalog.pg_type t WHERE t.typrelid = p.object AND t.typrelid <> 0 AND p.class = 'pg_catalog.pg_class'::regclass
+        UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass::oid, k.oid FROM pg_catalog.pg_constraint k WHERE k.conrelid = p.object AND p.class = 'pg_catalog.pg_class'::regclass
+        UNION ALL SELECT 'pg_catalog.pg_attrdef'::regclass::oid, d.oid FROM pg_catalog.pg_attrdef d WHERE d.adrelid = p.object AND p.class = 'pg_catalog.pg_class'::regclass
+        UNION ALL SELECT 'pg_catalog.pg_trigger'::regclass::oid, t.oid FROM pg_catalog.pg_trigger t WHERE t.tgrelid = p.object AND p.class = 'pg_catalog.pg_class'::regclass
+        UNION ALL SELECT 'pg_catalog.pg_policy'::regclass::oid, y.oid FROM pg_catalog.pg_policy y WHERE y.polrelid = p.object AND p.class = 'pg_catalog.pg_class'::regclass
+        UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid FROM pg_catalog.pg_rewrite r WHERE r.ev_class = p.object AND p.class = 'pg_catalog.pg_class'::regclass
+        UNION ALL SELECT 'pg_catalog.pg_publication_rel'::regclass::oid, r.oid FROM pg_catalog.pg_publication_rel r WHERE r.prrelid = p.object AND p.class = 'pg_catalog.pg_class'::regclass
+        UNION ALL SELECT 'pg_catalog.pg_class'::regclass::oid, c.reltoastrelid FROM pg_catalog.pg_class c WHERE c.oid = p.object AND c.reltoastrelid <> 0 AND p.class = 'pg_catalog.pg_class'::regclass
         UNION ALL SELECT d.classid, d.objid FROM pg_catalog.pg_depend d
-                  WHERE d.refclassid = p.class AND d.refobjid = p.object AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i')
-    ) AS f (class, object)
-    WHERE p.class = 'pg_catalog.pg_class'::regclass
-    UNION
-    SELECT g.class, g.object FROM parts p CROSS JOIN LATERAL (
-        SELECT 'pg_catalog.pg_type'::regclass::oid, t.typarray FROM pg_catalog.pg_type t WHERE t.oid = p.object AND t.typarray <> 0
-        UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass::oid, k.oid FROM pg_catalog.pg_constraint k WHERE k.contypid = p.object
+                  WHERE d.refclassid = p.class AND d.refobjid = p.object AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i') AND p.class = 'pg_catalog.pg_class'::regclass
+        UNION ALL SELECT 'pg_catalog.pg_type'::regclass::oid, t.typarray FROM pg_catalog.pg_type t WHERE t.oid = p.object AND t.typarray <> 0 AND p.class = 'pg_catalog.pg_type'::regclass
+        UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass::oid, k.oid FROM pg_catalog.pg_constraint k WHERE k.contypid = p.object AND p.class = 'pg_catalog.pg_type'::regclass
         UNION ALL SELECT d.classid, d.objid FROM pg_catalog.pg_depend d
-                  WHERE d.refclassid = p.class AND d.refobjid = p.object AND d.deptype = 'i'
+                  WHERE d.refclassid = p.class AND d.refobjid = p.object AND d.deptype = 'i' AND p.class = 'pg_catalog.pg_type'::regclass
                     AND d.classid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_type'::regclass, 'pg_catalog.pg_cast'::regclass)
-    ) AS g (class, object)
-    WHERE p.class = 'pg_catalog.pg_type'::regclass
+    ) AS f (class, object)
 )
 SELECT class::bigint, object::bigint FROM parts
 
 -- name: crossing
 -- Each thing that stays, what it is in words, and what PostgreSQL calls its kind; the triggers of foreign keys are theirs.
-WITH members AS MATERIALIZED (SELECT * FROM pg_catalog.unnest(%(classes)s::oid[], %(objects)s::oid[]) AS m (class, object))
+WITH members AS MATERIALIZED (SELECT * FROM unnest(%(classes)s::oid[], %(objects)s::oid[]) AS m (class, object))
 SELECT DISTINCT d.classid::regclass::text, d.objid::bigint, pg_catalog.pg_describe_object(d.classid, d.objid, 0)
 FROM pg_catalog.pg_depend d JOIN members m ON m.class = d.refclassid AND m.object = d.refobjid
 WHERE d.deptype IN ('n', 'a', 'i', 'P', 'S')

@@ -31,10 +31,11 @@ WITH ours AS (
     UNION ALL
     SELECT 'pg_catalog.pg_type'::regclass, t.oid, n.nspname, t.typowner, 'TYPE', 0
     FROM pg_catalog.pg_type t JOIN ours n ON n.oid = t.typnamespace
-    WHERE t.typtype IN ('e', 'd', 'r', 'b', 'm') AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)
+    WHERE t.typtype IN ('e', 'd', 'b') AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)
     UNION ALL
     SELECT 'pg_catalog.pg_proc'::regclass, p.oid, n.nspname, p.proowner, 'ROUTINE', 0
     FROM pg_catalog.pg_proc p JOIN ours n ON n.oid = p.pronamespace
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i')
     UNION ALL
     SELECT 'pg_catalog.pg_operator'::regclass, o.oid, n.nspname, o.oprowner, 'OPERATOR', 0
     FROM pg_catalog.pg_operator o JOIN ours n ON n.oid = o.oprnamespace
@@ -84,11 +85,16 @@ JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, t.typnamespac
 WHERE d.deptype = 'e' AND n.nspname = ANY (%(schemas)s::text[])
 
 -- name: foreign
--- Relations and routines in the schemas that belong to others and to no extension: they stay, and so does what the backup has of them.
+-- Relations that belong to others and to no extension, and ranges, whose constructors belong to the server's first superuser
+-- whoever made the type: they stay, and nothing that the backup has of them is run.
 SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY (%(schemas)s::text[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'
   AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+UNION
+SELECT n.nspname::text, t.typname::text FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname = ANY (%(schemas)s::text[]) AND t.typtype IN ('r', 'm')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
 
 -- name: counted
 -- Locks that replacing everything takes: each relation, routine and type once aside and once anew.
