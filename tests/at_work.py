@@ -1,4 +1,4 @@
-"""An application at work on `app.ledger`: a writer that remembers each acknowledged row, and a reader that must always find one."""
+"""An application at work on `app.ledger`: a writer that remembers each acknowledged row, and a reader."""
 
 from __future__ import annotations
 

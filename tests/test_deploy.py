@@ -276,7 +276,7 @@ def test_a_site_that_stays_on_the_old_commit_is_not_taken_for_the_new_one(stage:
     unpushed = stage.commit(LAST, table("still_more"))
     ran = stage.release("--json", "--commit", unpushed, AUTOPILOT_VERIFY_S="2")
     told = document(ran)
-    assert (ran.code, told["outcome"], told["error"]["code"]) == (4, "stranded", "deploy_not_proven")
+    assert (ran.code, told["outcome"], told["error"]["code"]) == (4, "stranded", "deploy_did_not_come")
     assert told["applied"] == ["20250603090000"]
     assert old[:12] in told["error"]["message"]
     assert unpushed[:12] in told["error"]["message"]

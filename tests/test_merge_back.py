@@ -59,7 +59,10 @@ def test_deleted_rows_come_back_where_all_that_are_missing_are_the_migrations(cl
     before = full.rows("select id, person_id, ticket, note from orders order by id")
     people = full.rows("select id, name, age from people order by id")
     xid = migrated(full, "delete from people where id <= 10")
-    touched = (Touched(schema="public", table="orders", xids=(xid,), deleted=100), Touched(schema="public", table="people", xids=(xid,)))
+    touched = (
+        Touched(schema="public", table="orders", xids=(xid,), deleted=100),
+        Touched(schema="public", table="people", xids=(xid,)),
+    )
     unsure = merged(cli, full, file, *touched)
     assert unsure["public.people"].uncertain == 10, "nobody said how many people it deleted"
     assert unsure["public.orders"].stuck == 100, "their people are not there"

@@ -43,7 +43,8 @@ def put_back(cli: Cli, database: Database, file: str, *, stage: bool, **more: An
 
 
 CONTENT = """
-select (select jsonb_agg(to_jsonb(p) order by id) from public.people p), (select jsonb_agg(to_jsonb(o) order by id) from public.orders o),
+select (select jsonb_agg(to_jsonb(p) order by id) from public.people p),
+       (select jsonb_agg(to_jsonb(o) order by id) from public.orders o),
        (select jsonb_agg(to_jsonb(e) order by id) from app.events e), (select jsonb_agg(to_jsonb(h)) from public.hens h),
        (select jsonb_agg(to_jsonb(t) order by person_id) from public.totals t), (select jsonb_agg(to_jsonb(o)) from app.own o),
        (select jsonb_agg(to_jsonb(o)) from app."Odd ""Name"" FROM stdin" o), app.how_many()
@@ -166,7 +167,9 @@ def test_too_many_objects_for_one_transaction_are_refused_with_the_numbers(cli: 
 
 def test_a_role_that_may_not_make_schemas_is_told_so(cli: Cli, full: Database) -> None:
     file = backed_up(cli)
-    full.run(f"alter database {full.name} owner to supabase_admin; revoke create on database {full.name} from lms_owner", admin=True)
+    full.run(
+        f"alter database {full.name} owner to supabase_admin; revoke create on database {full.name} from lms_owner", admin=True
+    )
     with pytest.raises(Refused) as refused:
         put_back(cli, full, file, stage=False)
     assert refused.value.code == "no_create_right"
@@ -238,7 +241,9 @@ def test_what_hangs_on_it_from_outside_is_put_back(cli: Cli, full: Database, sta
 OUTSIDE = """
 create view elsewhere.notes as select id, note from public.orders;
 create function elsewhere.counted() returns bigint language sql begin atomic select count(*) from public.orders; end;
-create table elsewhere.tags (id int primary key, person_id bigint references public.people, label text default public.shout('tag'));
+create table elsewhere.tags (
+  id int primary key, person_id bigint references public.people, label text default public.shout('tag')
+);
 create function public.noted() returns trigger language plpgsql as $$ begin return new; end $$;
 create trigger noted after insert on elsewhere.tags for each row execute function public.noted();
 alter table elsewhere.tags disable trigger noted;
@@ -248,7 +253,9 @@ alter table elsewhere.tags disable trigger noted;
 def test_a_row_outside_that_refers_to_what_the_backup_lacks_ends_it_and_nothing_is_changed(cli: Cli, full: Database) -> None:
     full.run("create schema elsewhere; grant all on schema elsewhere to lms_owner", admin=True)
     file = backed_up(cli)
-    full.run("insert into public.people (name) values ('since'); create table elsewhere.tags (person_id bigint references people)")
+    full.run(
+        "insert into public.people (name) values ('since'); create table elsewhere.tags (person_id bigint references people)"
+    )
     full.run("insert into elsewhere.tags select max(id) from people")
     shape = full.rows(SHAPE)
     with pytest.raises(RolledBack) as rolled_back:
@@ -260,8 +267,11 @@ def test_a_row_outside_that_refers_to_what_the_backup_lacks_ends_it_and_nothing_
 def test_what_was_written_since_is_told_by_table_and_brought_over(cli: Cli, full: Database) -> None:
     file = backed_up(cli)
     full.run("insert into people (name, mood) values ('since', 'sad'); insert into orders (person_id) values (51), (1)")
-    full.run("update people set name = 'changed' where id = 2; delete from orders where id = 500; create table since (id int primary key)")
-    full.run("insert into since values (1); create table app.plain (a int)")
+    full.run(
+        "update people set name = 'changed' where id = 2; delete from orders where id = 500;"
+        " create table since (id int primary key)"
+    )
+    full.run("insert into since values (1)")
     full.run("""insert into app."Odd ""Name"" FROM stdin" values ('new', 'row')""")
     world = world_of(full.url, cli.backups)
     done = put_back(cli, full, file, stage=True)
@@ -269,7 +279,8 @@ def test_what_was_written_since_is_told_by_table_and_brought_over(cli: Cli, full
     token = done.replaced.token
     found = {t.table: (t.new, t.changed, t.deleted) for t in salvage.shown(world, token=token).tables}
     assert found == {
-        "public.people": (1, 1, 0), "public.orders": (2, 0, 1), "public.since": (1, 0, 0), 'app.Odd "Name" FROM stdin': (1, None, 0),
+        "public.people": (1, 1, 0), "public.orders": (2, 0, 1), "public.since": (1, 0, 0),
+        'app.Odd "Name" FROM stdin': (1, None, 0),
     }  # fmt: skip
     brought = {b.table: (b.inserted, b.overwritten, b.left) for b in salvage.apply(world, token=token, run_id="t2")}
     assert brought == {"public.people": (1, 0, 0), "public.orders": (2, 0, 0)}
@@ -277,5 +288,30 @@ def test_what_was_written_since_is_told_by_table_and_brought_over(cli: Cli, full
     assert full.value("select name from people where id = 2") == "person 2"
     assert salvage.apply(world, token=token, run_id="t2", overwrite=True)[0].overwritten == 1
     assert full.value("select name from people where id = 2") == "changed"
-    assert salvage.give_up(world, token=token, run_id="t2")
-    assert salvage.listed(world) == ()
+    shown = cli("salvage", "list", token)
+    assert "public.since: 1 new since the backup (the backup has no such table)" in shown.out, shown.err
+    assert "Nothing is to be brought over" not in cli("salvage", "apply", token, "--json").out
+    assert "Nothing was removed" in cli("salvage", "drop", token).out
+    assert token in cli("salvage", "list").out
+    assert cli("salvage", "drop", token, "--yes").code == 0
+    assert cli("salvage", "list").out == "There is no quarantine.\n"
+    assert cli("salvage", "list", token).code == 1
+
+
+def test_a_damaged_backup_is_refused_before_anything_is_touched_and_the_next_older_is_named(cli: Cli, full: Database) -> None:
+    older = backed_up(cli)
+    file = backed_up(cli)
+    path = cli.backups / file
+    path.write_bytes(path.read_bytes()[:-100] + bytes(100))
+    shape = full.rows(SHAPE)
+    with pytest.raises(Refused) as refused:
+        put_back(cli, full, file, stage=False)
+    assert (refused.value.code, older in refused.value.hint) == ("backup_damaged", True)
+    assert full.rows(SHAPE) == shape
+
+
+def test_a_backup_of_another_database_is_refused(cli: Cli, full: Database, new_database: Callable[[], Database]) -> None:
+    file = backed_up(cli)
+    with pytest.raises(Refused) as refused:
+        put_back(cli, new_database(), file, stage=False)
+    assert refused.value.code == "backup_of_another"

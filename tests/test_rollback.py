@@ -48,10 +48,14 @@ CHANGES = {
     "deleted rows": ("delete from orders where id > 50;", "select * from orders order by id"),
     "emptied table": ("truncate orders;", "select * from orders order by id"),
     "all at once": (
-        "update users set name = 'x'; alter table users drop column age; drop table old; create index on orders (note);"
-        "alter table orders rename column note to remark; delete from orders where id < 10;",
-        "select u.id, u.name, u.age, o.note, x.what from users u left join orders o on o.user_id = u.id"
-        " left join old x on x.id = u.id order by 1, 4",
+        (
+            "update users set name = 'x'; alter table users drop column age; drop table old; create index on orders (note);"
+            "alter table orders rename column note to remark; delete from orders where id < 10;"
+        ),
+        (
+            "select u.id, u.name, u.age, o.note, x.what from users u left join orders o on o.user_id = u.id"
+            " left join old x on x.id = u.id order by 1, 4"
+        ),
     ),
 }
 
@@ -111,3 +115,15 @@ def test_nothing_to_undo_and_unknown_names_are_refused(cli: Cli, database: Datab
     assert ran.code == 1
     assert json.loads(ran.out)["error"]["code"] == "unknown_run"
     assert database.value("select to_regclass('a')") is not None
+
+
+def test_what_was_emptied_from_the_trash_is_told_as_lost(cli: Cli, database: Database) -> None:
+    database.run(SCENE)
+    released(cli, "1_a.sql", "update users set name = upper(name);")
+    assert cli("trash", "empty", "--older-than", "0", "--yes").code == 0
+    ran = cli("rollback", "--json")
+    told = json.loads(ran.out)["error"]
+    assert (ran.code, told["code"]) == (1, "would_lose_data"), ran.err
+    assert "rows of public.users: not in the trash any more" in told["message"]
+    assert cli("rollback", "--accept-data-loss").code == 0
+    assert database.value("select name from users where id = 7") == "USER 7"

@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import Cli, Database, Ran
 from tests.kept import ALL, ORDERS, catalog, kept, migrated, rows, step, undone
 
+from autopilot.rollback.trash import Room
+
 
 def document(ran: Ran) -> Any:
     assert ran.code == 0, ran.err
@@ -189,3 +191,148 @@ def test_a_table_that_is_locked_is_not_waited_for_long(cli: Cli, database: Datab
 @pytest.mark.parametrize("arguments", [("restore", "x"), ("restore",), ("empty", "--older-than", "-1"), ("vanish",)])
 def test_wrong_use_exits_2(cli: Cli, arguments: tuple[str, ...]) -> None:
     assert cli("trash", *arguments).code == 2
+
+
+NO_ROOM = {
+    "the role may not make it": (
+        "revoke create on database {name} from lms_owner", "the role lms_owner may not make the schema autopilot_trash",
+    ),
+    "it is somebody else's": ("create schema autopilot_trash", "the schema autopilot_trash belongs to another role"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NO_ROOM)
+def test_where_there_can_be_no_trash_a_release_keeps_nothing_and_says_so(cli: Cli, database: Database, case: str) -> None:
+    command, why = NO_ROOM[case]
+    cli.write("1_a.sql", "create table a (id int primary key);")
+    assert cli("migrate", "--no-deploy").code == 0
+    database.run("insert into a values (1)")
+    database.run(command.format(name=database.name), admin=True)
+    cli.write("2_b.sql", "update a set id = 2;")
+    ran = cli("migrate", "--no-deploy")
+    assert ran.code == 0, ran.err
+    assert f"No way back without loss: what 2_b.sql destroys is not kept: {why}" in ran.err
+    assert database.value("select id from a") == 2
+    refused = cli("rollback", "--json")
+    assert error(refused) == (1, "would_lose_data")
+    cli.write("3_c.sql", "alter table a add column note text;")
+    harmless = cli("migrate", "--no-deploy")
+    assert harmless.code == 0, harmless.err
+    assert "is not kept" not in harmless.err
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({}, None),
+        ({"is_there": False}, None),
+        ({"is_there": False, "may_create": False}, "the role r may not make the schema autopilot_trash in this database"),
+        ({"may_create": False}, None),
+        ({"is_ours": False}, "the schema autopilot_trash belongs to another role"),
+        ({"register_is_ours": False}, "the register in the schema autopilot_trash belongs to another role"),
+    ],
+)
+def test_whether_anything_can_be_kept(facts: dict[str, bool], why: str | None) -> None:
+    known = {"is_there": True, "is_ours": True, "register_is_ours": True, "may_create": True}
+    assert Room(**(known | facts), role="r").why_not == why
+
+
+BEFORE = """create table customers (id int primary key, name text);
+insert into customers values (1, 'a'), (2, 'b'), (3, 'c');"""
+ADDED = """alter table customers add column email text;
+create table visits (id bigint generated always as identity, customer int references customers, at date, primary key (id, at))
+    partition by range (at);
+create table visits_2026 partition of visits for values from ('2026-01-01') to ('2027-01-01');
+create index visits_by_customer on visits (customer);
+create table empty (id serial primary key);"""
+
+
+def gone_back(cli: Cli, database: Database) -> list[dict[str, Any]]:
+    """A release that users wrote into and that was undone; what the trash has of it."""
+    database.run(BEFORE)
+    cli.write("1_a.sql", ADDED)
+    document(cli("migrate", "--no-deploy", "--json"))
+    database.run(
+        "update customers set email = name || '@x' where id < 3;"
+        "insert into visits (customer, at) select 1 + n % 3, date '2026-02-01' + n from generate_series(1, 9) n"
+    )
+    undo = cli("rollback", "--json")
+    assert undo.code == 0, undo.err
+    return listed(cli)
+
+
+def test_what_a_way_back_took_out_of_sight_is_listed_and_goes_when_its_time_is_over(cli: Cli, database: Database) -> None:
+    found = gone_back(cli, database)
+    assert sorted((e["what"], e["table"], e["columns"], e["rows"]) for e in found) == [
+        ("column", "customers", ["email"], 2), ("table", "empty", [], 0), ("table", "visits", [], 9),
+    ]  # fmt: skip
+    run_id = found[0]["run_id"]
+    assert database.value("select count(*) from automation.runs where run_id = %s", run_id) == 1
+    assert all(e["size_bytes"] > 0 for e in found)
+    assert f"of run {run_id} (undo), until " in cli("trash", "list", "--run", run_id).out
+    assert len(document(cli("trash", "empty", "--run", run_id, "--yes", "--json"))["entries"]) == 3
+    left = (
+        "select relname from pg_class where relnamespace = 'autopilot_trash'::regnamespace and relkind in ('r', 'p') order by 1"
+    )
+    assert database.rows(left) == [("images",), ("kept",)]
+
+
+def test_a_table_that_was_undone_comes_back_by_hand_under_its_name_with_its_partitions(cli: Cli, database: Database) -> None:
+    visits = next(e for e in gone_back(cli, database) if e["table"] == "visits")
+    ran = cli("trash", "restore", str(visits["id"]))
+    assert ran.code == 0, ran.err
+    assert "public.visits is back, with 9 rows; its foreign keys, triggers and policies went when it was undone" in ran.out
+    assert database.rows("select count(*), count(distinct tableoid) from visits") == [(9, 1)]
+    names = {row[0] for row in database.rows("select relname from pg_class where relnamespace = 'public'::regnamespace")}
+    assert {"visits", "visits_2026", "visits_pkey", "visits_2026_pkey", "visits_by_customer", "visits_id_seq"} <= names
+    database.run("insert into visits (customer, at) values (7, '2026-12-01')")
+    assert database.value("select max(id) from visits") == 10
+    assert error(cli("trash", "restore", str(visits["id"]), "--json")) == (1, "trash_restored")
+
+
+def test_values_of_a_column_that_was_undone_fill_it_where_it_is_there_again(cli: Cli, database: Database) -> None:
+    entry = next(e for e in gone_back(cli, database) if e["what"] == "column")
+    ran = cli("trash", "restore", str(entry["id"]), "--json")
+    assert error(ran) == (1, "trash_column_missing")
+    assert f'SELECT * FROM autopilot_trash."{entry["kept_as"]}"' in ran.err
+    assert database.rows(f'select id, email from autopilot_trash."{entry["kept_as"]}" order by 1') == [(1, "a@x"), (2, "b@x")]
+    document(cli("migrate", "--no-deploy", "--json"))
+    database.run("update customers set email = 'theirs' where id = 2")
+    ran = cli("trash", "restore", str(entry["id"]))
+    assert ran.code == 0, ran.err
+    assert "1 rows filled; 1 rows keep what was written since" in ran.out
+    assert database.rows("select email from customers order by id") == [("a@x",), ("theirs",), (None,)]
+
+
+def test_a_release_removes_what_has_expired_and_says_so(cli: Cli, database: Database) -> None:
+    database.run(ORDERS)
+    migrated(database, step("drop table lines", "drop table", "lines"))
+    migrated(database, "delete from orders", touched=["orders"])
+    expire = "update autopilot_trash.kept set expires_at = now() - interval '1 second' where table_name = %s"
+    database.rows(f"{expire} returning id", "lines")
+    cli.write("1_a.sql", "create table a (id int);")
+    ran = cli("migrate", "--no-deploy")
+    assert ran.code == 0, ran.err
+    assert "1 expired from the trash, " in ran.err
+    assert [k.table for k in kept(database)] == ["orders"]
+
+
+def test_what_somebody_made_upon_the_trash_or_reads_stays_until_later_and_stops_no_release(cli: Cli, database: Database) -> None:
+    database.run(ORDERS)
+    migrated(database, step("drop table lines", "drop table", "lines"))
+    database.run(f'create view upon as select * from autopilot_trash."{kept(database)[0].kept_as}"')
+    database.run("update autopilot_trash.kept set expires_at = now() - interval '1 second'")
+    cli.write("1_a.sql", "create table a (id int);")
+    ran = cli("migrate", "--no-deploy")
+    assert ran.code == 0, ran.err
+    assert "1 expired in the trash could not go (entry " in ran.err
+    assert "other objects depend on it" in ran.err
+    assert database.value("select count(*) from upon") == 200
+    database.run("drop view upon")
+    cli.write("2_b.sql", "create table b (id int);")
+    with psycopg.connect(database.url) as reader:
+        reader.execute(f'select from autopilot_trash."{kept(database)[0].kept_as}"'.encode())
+        ran = cli("migrate", "--no-deploy", "--no-backup")
+    assert ran.code == 0, ran.err
+    assert "canceling statement due to lock timeout" in ran.err
+    assert len(kept(database)) == 1

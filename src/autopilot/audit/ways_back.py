@@ -33,6 +33,8 @@ class Release:
     has_before: bool
     has_after: bool
     commit_sha: str | None
+    #: Whether all that it was to apply is in.
+    is_whole: bool
 
 
 def begun(
@@ -60,12 +62,18 @@ def known(connection: Connection) -> bool:
     return row is not None and bool(row[0])
 
 
+def may_undo(connection: Connection) -> bool:
+    """Whether this session's role may act as the one that releases run as; where there was none yet, it may be that one."""
+    row = connection.execute(_QUERIES["may_undo"]).fetchone()
+    return row is None or bool(row[0])
+
+
 def releases(connection: Connection) -> tuple[Release, ...]:
     """What is in and not undone, the newest first."""
     return tuple(
         Release(
             migration_log_id=row[0], run_id=row[1], ran_at=row[2], versions=tuple(row[3]), backup_file=row[4], kept_as=row[5],
-            proven=row[6], loses=tuple(row[7]), has_before=row[8], has_after=row[9], commit_sha=row[10],
+            proven=row[6], loses=tuple(row[7]), has_before=row[8], has_after=row[9], commit_sha=row[10], is_whole=row[11],
         )
         for row in connection.execute(_QUERIES["releases"])
     )  # fmt: skip
@@ -93,6 +101,11 @@ def undone(connection: Connection, run: Run, release: Release, *, notes: str, du
         (release.commit_sha, notes, release.backup_file, duration_ms, run.triggered_by, run.run_id, versions),
     ).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def emptied(connection: Connection, kept_as: str, loss: str) -> None:
+    """Something that the release's way back needs is gone."""
+    connection.execute(_QUERIES["emptied"], (loss, kept_as))
 
 
 def went_back_at_once(connection: Connection, run_id: str, *, notes: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
 from autopilot import programs
 from autopilot.backups import contents
@@ -32,6 +32,22 @@ _END_OF_ROWS = b"\n\\.\n"
 _NO_ROWS = b"\\.\n"
 
 
+class Listed(Protocol):
+    """What names an item to pg_restore."""
+
+    @property
+    def line(self) -> str: ...
+
+
+class Rows(Listed, Protocol):
+    """The item of a table's rows."""
+
+    @property
+    def schema(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """An item of the table of contents."""
@@ -48,7 +64,8 @@ class Entry:
 class Copy:
     """One table's rows: feed `pieces` to `statement` before the next one is asked for."""
 
-    entry: Entry
+    schema: str
+    table: str
     #: COPY schema.table (columns) FROM stdin
     statement: str
     pieces: Iterator[bytes]
@@ -74,7 +91,7 @@ class Replay:
             for i in contents.items(self._asked("--list").decode("utf-8", "replace"))
         )  # fmt: skip
 
-    def text(self, chosen: Sequence[Entry]) -> str:
+    def text(self, chosen: Sequence[Listed]) -> str:
         """The commands of items that are not rows, as one text. Raises Refused (`backup_unreadable`, `backup_encoding`)."""
         if not chosen:
             return ""
@@ -82,7 +99,7 @@ class Replay:
             return body(self._asked("--file=-", f"--use-list={only}"), self.path.name)
 
     @contextmanager
-    def copies(self, chosen: Sequence[Entry]) -> Iterator[Iterator[Copy]]:
+    def copies(self, chosen: Sequence[Rows]) -> Iterator[Iterator[Copy]]:
         """The rows of TABLE DATA items, in their order. Raises Refused (`backup_unreadable`, `backup_encoding`)."""
         if not chosen:
             yield iter(())
@@ -112,7 +129,7 @@ class Replay:
 
 
 @contextmanager
-def _listed(chosen: Iterable[Entry]) -> Iterator[Path]:
+def _listed(chosen: Iterable[Listed]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="autopilot-replay-") as directory:
         path = Path(directory) / "items"
         path.write_text("".join(f"{entry.line}\n" for entry in chosen), encoding="utf-8")
@@ -201,11 +218,11 @@ class _Text:
         return bool(block)
 
 
-def _copies(text: _Text, chosen: Sequence[Entry]) -> Iterator[Copy]:
+def _copies(text: _Text, chosen: Sequence[Rows]) -> Iterator[Copy]:
     _head(iter(text.line, b""), text.archive)
     for entry in chosen:
         statement, pieces = _statement(text), text.rows()
-        yield Copy(entry=entry, statement=statement, pieces=pieces)
+        yield Copy(schema=entry.schema, table=entry.name, statement=statement, pieces=pieces)
         for _ in pieces:
             pass
     for line in iter(text.line, b""):

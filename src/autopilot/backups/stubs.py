@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from autopilot.backups import fingerprint
+from autopilot.backups import fingerprint, supplied
 from autopilot.backups.platform import PLATFORM, Absent, Pointing
 from autopilot.backups.stand_ins import STAND_INS
 from autopilot.postgres.session import Connection
@@ -39,9 +39,20 @@ class StoodIn:
 
 
 def for_extensions(scratch: Connection, homes: Mapping[str, str]) -> frozenset[str]:
-    """Runs their stand-ins, each in the schema that is its home; returns what the fingerprint calls what they made."""
+    """Runs their stand-ins, each in the schema that is its home; returns what the fingerprint calls what they made.
+
+    Where a superuser does it, each belongs to an extension of its name, as the real one does.
+    """
     before = fingerprint.objects(scratch).keys()
+    whole = supplied.is_superuser(scratch)
+    if whole and homes:
+        supplied.open_up(scratch, private=False)
     for extension, schema in sorted(homes.items()):
+        if whole:
+            if STAND_INS[extension].schema is None:
+                scratch.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+            supplied.stand_in(scratch, extension, schema=schema)
+            continue
         scratch.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
         if STAND_INS[extension].schema is not None:
             scratch.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO PUBLIC").format(sql.Identifier(schema)))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "--exit", "leave", is_flag=True, help="Leave when the story is told, instead of keeping everything up until Ctrl-C."
 )
 def command(*, leave: bool) -> int:
-    """Tell the whole story on an embedded PostgreSQL: four pushes, two of which go wrong on purpose.
+    """Tell the whole story on an embedded PostgreSQL: five pushes, three of which go wrong on purpose.
 
     A temporary git repository, a real PostgreSQL as production, and local stand-ins for the host's build hook (it
     really redeploys the sample site) and for Slack's webhook. Nothing outside a temporary directory is touched.

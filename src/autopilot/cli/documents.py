@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autopilot.cli.complaints import error_document
 from autopilot.errors import AutopilotError
@@ -13,6 +13,9 @@ from autopilot.migrations.locks import Lock
 from autopilot.migrations.statements import Statement
 from autopilot.workflows.outcome import Outcome
 from autopilot.workflows.preview import Predicted, Preview
+
+if TYPE_CHECKING:
+    from autopilot.workflows.failing import Failing
 
 
 def outcome_document(outcome: Outcome, *, known: tuple[str, ...]) -> dict[str, Any]:
@@ -116,6 +119,16 @@ def plan_document(preview: Preview) -> dict[str, Any]:
         "ignored": [{"name": i.name, "why": i.why} for i in preview.listing.ignored],
         "backup": net_document(preview.net),
         "one_transaction": preview.apart is None and bool(preview.migrations),
+        "way_back": None if preview.failing is None else _failing_document(preview.failing),
+    }
+
+
+def _failing_document(failing: Failing) -> dict[str, Any]:
+    return {
+        "on_failure": failing.way,
+        "words": failing.words,
+        "proven": failing.proven,
+        "loses": None if failing.loses is None else [{"what": lost.sentence, "mend": lost.mend} for lost in failing.loses],
     }
 
 

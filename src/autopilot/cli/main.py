@@ -23,6 +23,7 @@ COMMANDS = {
     "backup": ("autopilot.cli.backup", "Take, list, verify, test, copy, prune and fetch backups."),
     "rollback": ("autopilot.cli.rollback", "Show the way back and what it would lose."),
     "trash": ("autopilot.cli.trash", "List, restore and empty what migrations would have destroyed."),
+    "salvage": ("autopilot.cli.salvage", "Show and bring over what was written since a backup that was put back."),
     "repair": ("autopilot.cli.repair", "Put the schema back as the last release left it."),
     "bundle": ("autopilot.cli.bundle", "Write all migrations as one SQL text for an SQL editor."),
     "demo": ("autopilot.cli.demo", "Tell the whole story on an embedded PostgreSQL."),

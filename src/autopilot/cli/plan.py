@@ -12,6 +12,7 @@ from autopilot.cli.world import quiet_world
 if TYPE_CHECKING:
     from autopilot.errors import Refused
     from autopilot.migrations.segments import Migration
+    from autopilot.workflows.failing import Failing
     from autopilot.workflows.preview import Predicted, Preview
 
 
@@ -52,11 +53,14 @@ def _rehearsed(frame: Frame, found: Preview) -> Preview:
 
     from autopilot.cli.telling import teller
     from autopilot.cli.world import telling_world
+    from autopilot.workflows.failing import flown
     from autopilot.workflows.trial import predicted, trial
 
     with teller() as tell:
         world = telling_world(frame, tell)
-        return replace(found, predicted=found.predicted | predicted(world, trial(world, found.migrations, found.server)))
+        tried = trial(world, found.migrations, found.server)
+        ways = found.failing if tried.way_back is None else flown(found.migrations, tried.way_back, apart=found.apart)
+        return replace(found, predicted=found.predicted | predicted(world, tried), failing=ways)
 
 
 def _show_refused(cause: Refused) -> int:
@@ -75,6 +79,7 @@ def described(found: Preview, *, verbose: bool) -> str:
 
     lines = [f"{found.server.database} on PostgreSQL {found.server.version}: {len(found.plan.applied)} applied."]
     lines += _pending(found, verbose=verbose)
+    lines += [] if found.failing is None else _ways(found.failing)
     lines += sentences(found.net)
     lines += [f"Drift: {d.message}." for d in found.plan.drift]
     lines += [f"Ignored: {i.name!r}: {i.why}." for i in found.listing.ignored]
@@ -97,6 +102,26 @@ def _pending(found: Preview, *, verbose: bool) -> list[str]:
         lines += _foretold(found.predicted[migration.version])
         shown = [f for f in found.findings if f.file == migration.file.file and (verbose or f.severity != "info")]
         lines += [f"    line {f.line}: {f.severity}: {f.message} [{f.rule}]" for f in shown]
+    return lines
+
+
+_AS_TOLD = {
+    False: "Going back loses nothing, as far as the text tells; --rehearse proves it on a copy.",
+    True: "Going back: whether it loses something cannot be told by this role; plan as the one that releases.",
+}
+
+
+def _ways(failing: Failing) -> list[str]:
+    """The way that a failure would take, and whether going back later loses something."""
+    lines = [f"If it fails: {failing.words}."]
+    lines += {
+        True: ["Going back: flown forward, back and forward again on the copy; nothing is lost."],
+        False: ["Going back, as the copy showed it:"],
+        None: [] if failing.loses else [_AS_TOLD[failing.loses is None]],
+    }[failing.proven]
+    for lost in failing.loses or ():
+        lines.append(f"Warning: no way back without loss: {lost.sentence}.")
+        lines += [f"  Next: {lost.mend}."] if lost.mend else []
     return lines
 
 

@@ -10,7 +10,7 @@ from autopilot.cli.frame import Frame, emit, options, say
 from autopilot.cli.world import quiet_world
 
 if TYPE_CHECKING:
-    from autopilot.rollback.route import Route, WayBack
+    from autopilot.rollback.route import Held, Loss, Route, Step, WayBack
 
 
 @click.command("rollback")
@@ -34,7 +34,7 @@ def command(
     """
     if not plan_only:
         return _go_back(frame, to=to, accept_data_loss=accept_data_loss, overwrite=overwrite, triggered_by=triggered_by)
-    from autopilot.workflows.standing import rollback_plan
+    from autopilot.workflows.rollback_plan import rollback_plan
 
     found = rollback_plan(quiet_world(frame), to=to)
     if frame.as_json:
@@ -79,23 +79,85 @@ def _document(found: WayBack) -> dict[str, Any]:
                 "name": r.name,
                 "how": r.how,
                 "text": r.text,
-                "loses": [{"table": x.table, "rows_then": x.rows_then, "rows_now": x.rows_now} for x in r.loses],
+                "command": r.command,
+                "loses": _counted(r.loses),
                 "may_lose_more": r.may_lose_more,
+                "would_lose": list(r.would_lose),
+                "proven": r.proven,
+                "releases": [_step_document(s) for s in r.steps],
+                "in_the_way": list(r.in_the_way.conflicts),
+                "to_trash": list(r.in_the_way.to_trash),
+                "written_since": None if r.written is None else _counted(r.written),
             }
             for r in found.routes
         ],
     }
 
 
+def _counted(losses: tuple[Loss, ...]) -> list[dict[str, Any]]:
+    return [{"table": x.table, "rows_then": x.rows_then, "rows_now": x.rows_now} for x in losses]
+
+
+def _step_document(step: Step) -> dict[str, Any]:
+    return {
+        "run_id": step.run_id, "versions": list(step.versions), "whole": step.is_whole, "proven": step.proven,
+        "loses": list(step.loses),
+        "kept": None
+        if step.held is None
+        else [{"what": h.name, "how": h.how, "rows": h.rows, "size_bytes": h.size_bytes} for h in step.held],
+    }  # fmt: skip
+
+
 def _described(found: WayBack) -> str:
     lines = [found.summary]
     for number, route in enumerate(found.routes, start=1):
-        lines += ["", f"{number}. {route.name}", f"   {route.text}", f"   Loses: {_losses(route)}"]
+        lines += ["", f"{number}. {route.name}" + (f": `{route.command}`" if route.command else ""), f"   {route.text}"]
+        lines += _steps(route)
+        lines += [f"   Loses: {_losses(route)}", *(f"     {sentence}" for sentence in route.would_lose)]
         lines += [f"     {loss.words()}" for loss in route.loses]
     return "\n".join(lines)
 
 
+def _steps(route: Route) -> list[str]:
+    """What the way back in one transaction would do, release by release."""
+    if not route.steps:
+        return []
+    lines = []
+    for number, step in enumerate(route.steps, start=1):
+        lines += [f"   {number}) run {step.run_id}: {', '.join(step.versions)}; {_PROOF[step.proven]}", *_held(step)]
+    lines += [f"   Goes to the trash with its rows: {', '.join(route.in_the_way.to_trash)}"] if route.in_the_way.to_trash else []
+    lines += [f"   In the way now: {conflict}" for conflict in route.in_the_way.conflicts]
+    if route.written is None:
+        return [*lines, "   Written since: not counted, as there is no good backup to count against. All of it stays."]
+    counts = ["   Written since the backup (rows counted; changed rows do not show). All of it stays:"]
+    counts += [f"     {loss.words()}" for loss in route.written] or ["     no table has more or fewer rows"]
+    return [*lines, *counts]
+
+
+_PROOF = {
+    True: "flown forward, back and forward again in its rehearsal",
+    False: "its rehearsal showed that something does not come back",
+    None: "no rehearsal has proven it: it is proven when it is gone, before COMMIT",
+}
+
+
+def _held(step: Step) -> list[str]:
+    from autopilot.measures import size_in_words
+
+    if step.held is None:
+        return ["      kept in autopilot_trash: only its owner can see it"]
+    return [f"      kept: {h.name}, {_counted_in_words(h)}{size_in_words(h.size_bytes)}" for h in step.held]
+
+
+def _counted_in_words(held: Held) -> str:
+    if held.rows is None:
+        return "the table itself, "
+    return f"{held.rows} images of rows (before and after), " if held.how == "images" else f"{held.rows} rows, "
+
+
 def _losses(route: Route) -> str:
+    if route.would_lose:
+        return "this, and only when told to:"
     if not route.loses and not route.may_lose_more:
         return "nothing."
     if not route.loses:

@@ -79,7 +79,7 @@ def empty(frame: Frame, *, days: int | None, run_id: str | None, really: bool) -
 
 def _document(kept: Kept) -> dict[str, Any]:
     return {
-        "id": kept.id, "run_id": kept.run_id, "version": kept.version, "statement": kept.statement, "what": kept.what,
+        "id": kept.id, "run_id": kept.run, "version": kept.version, "statement": kept.statement, "what": kept.what,
         "how": kept.how, "schema": kept.schema, "table": kept.table, "columns": list(kept.columns), "kept_as": kept.kept_as,
         "rows": kept.rows, "size_bytes": kept.size_bytes, "kept_at": kept.kept_at, "expires_at": kept.expires_at,
         "restored_at": kept.restored_at, "notes": kept.notes,
@@ -88,7 +88,7 @@ def _document(kept: Kept) -> dict[str, Any]:
 
 def _listed(found: tuple[Kept, ...]) -> str:
     lines = [
-        f"{k.id:>6}  {k.what:<6}  {k.name}: {_rows(k)}{_size(k.size_bytes)}, of run {k.run_id} ({k.version}), {_standing(k)}"
+        f"{k.id:>6}  {k.what:<6}  {k.name}: {_rows(k)}{_size(k.size_bytes)}, of run {k.run} ({k.version}), {_standing(k)}"
         for k in found
     ]
     return "\n".join([*lines, f"{len(found)} in all, {_size(sum(k.size_bytes for k in found))}."])

@@ -75,8 +75,8 @@ CHAPTERS = (
     ),
     Chapter(
         title="A column dropped by mistake",
-        prologue="A tidy-up: the site no longer reads enrolments.enrolled_at, so a push drops it."
-        " Nothing fails; that somebody needs the dates shows later.",
+        prologue="The site no longer reads enrolments.enrolled_at, so a push drops it."
+        " Nothing fails: that the office needs the dates shows only later.",
         push="5-dropped-by-mistake",
         message="Enrolments tidied up",
         outcome="released",

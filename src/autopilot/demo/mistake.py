@@ -1,4 +1,4 @@
-"""A column dropped by mistake: what the table held, what users wrote without the column, and whether both are there in the end."""
+"""A column dropped by mistake: what the table held, what users wrote without it, and whether both are there in the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from autopilot.errors import Refused
+from autopilot.demo.facts import require
 from autopilot.http import Client
 from autopilot.postgres.queries import named
 from autopilot.secret import Secret
@@ -54,11 +54,9 @@ def go_on_writing(database_url: Secret, *, site_url: str, request: Client) -> Wr
         reply = request("POST", f"{site_url}/api/enrol", json=newcomer, timeout_s=10)
         require(reply.status == 201, f"{newcomer['name']} could not enrol ({reply.words()}).")
     with psycopg.connect(database_url.reveal()) as connection:
-        withdrawn, removed = (connection.execute(_SQL[name]).fetchone() for name in ("withdraw", "remove"))
-        require(withdrawn is not None and removed is not None, "Nobody is enrolled who could withdraw.")
-        assert withdrawn is not None
-        assert removed is not None
-        return Written(withdrawn=withdrawn[0], removed=removed[0])
+        changed = [number for name in ("withdraw", "remove") for (number,) in connection.execute(_SQL[name]).fetchall()]
+    require(len(changed) == 2, "Nobody is enrolled who could withdraw.")
+    return Written(withdrawn=changed[0], removed=changed[1])
 
 
 def require_gone(before: Enrolments, left: Enrolments) -> None:
@@ -80,7 +78,9 @@ def require_back(*, before: Enrolments, left: Enrolments, written: Written, afte
         require(row[COLUMN] is not None, f"Enrolment {number} has no {COLUMN}.")
     kept = before.rows.keys() & after.rows.keys()
     for number in kept:
-        require(after.rows[number][COLUMN] == before.rows[number][COLUMN], f"Enrolment {number} has another {COLUMN} than before.")
+        require(
+            after.rows[number][COLUMN] == before.rows[number][COLUMN], f"Enrolment {number} has another {COLUMN} than before."
+        )
     require(after.rows[written.withdrawn]["status"] == "withdrawn", "The learner who withdrew is enrolled again.")
     require(written.removed not in after.rows, "The enrolment that was removed is there again.")
     require(len(after.rows.keys() - before.rows.keys()) == len(NEWCOMERS), "Those who enrolled meanwhile are not all there.")
@@ -94,11 +94,3 @@ def require_recorded(database_url: Secret, *, version: str) -> None:
         pending = connection.execute(_SQL["pending_again"], {"version": version}).fetchone()
     require(enrolled == (len(NEWCOMERS),), "Those who enrolled meanwhile are not found by their addresses.")
     require(pending == (True,), f"The ledger still says that {version} is in.")
-
-
-def require(true: bool, otherwise: str) -> None:
-    if not true:
-        raise Refused(
-            otherwise, code="demo_failed", hint="Read what it said above; if it is not this machine's fault, report it.",
-            state="Only the demo's own temporary servers were touched.",
-        )  # fmt: skip

@@ -25,6 +25,7 @@ from autopilot import programs
 from autopilot.clock import Clock
 from autopilot.demo import mistake, neighbours, repository
 from autopilot.demo.chapters import CHAPTERS, LATE_LEARNER, Chapter
+from autopilot.demo.facts import require
 from autopilot.demo.mistake import Enrolments
 from autopilot.demo.neighbours import Neighbours
 from autopilot.demo.repository import Repository
@@ -99,14 +100,11 @@ def _chapter(stage: Stage, number: int, chapter: Chapter) -> Told:
         chapter=chapter, files=len(files) or len(document.get("applied", ())), exit_code=code, document=document,
         duration_s=stage.clock.monotonic_s() - begun_s, late_row=_late_row(stage, wrote) if chapter.user_writes_meanwhile else "",
     )  # fmt: skip
-    if not told.as_planned:
-        raise Refused(
-            f"The chapter “{chapter.title}” should have ended as {chapter.outcome} (exit {chapter.exit_code}),"
-            f" but ended as {document.get('outcome')} (exit {code}).",
-            code="demo_failed",
-            hint="Read what it said above; if it is not this machine's fault, report it.",
-            state="Only the demo's own temporary servers were touched.",
-        )
+    require(
+        told.as_planned,
+        f"The chapter “{chapter.title}” should have ended as {chapter.outcome} (exit {chapter.exit_code}),"
+        f" but ended as {document.get('outcome')} (exit {code}).",
+    )
     if before is not None:
         _go_back(stage, runner, document, before)
         told = replace(told, duration_s=stage.clock.monotonic_s() - begun_s)
@@ -120,7 +118,7 @@ def _go_back(stage: Stage, runner: Path, released: dict[str, Any], before: Enrol
     """Users go on writing without the column, it is missed, and `autopilot rollback` brings it back. Raises Refused."""
     database_url, column = stage.around.database_url, mistake.COLUMN
     way_back = (released["rehearsal"] or {}).get("way_back")
-    mistake.require(way_back == {"proven": True, "loses": []}, f"The rehearsal did not prove the way back ({way_back}).")
+    require(way_back == {"proven": True, "loses": []}, f"The rehearsal did not prove the way back ({way_back}).")
     stage.say("Released: the column is gone. The rehearsal had flown back and forth on the copy: the way back loses nothing.")
     written = mistake.go_on_writing(database_url, site_url=stage.around.site_url, request=stage.request)
     left = mistake.seen(database_url)
@@ -128,18 +126,18 @@ def _go_back(stage: Stage, runner: Path, released: dict[str, Any], before: Enrol
     names = " and ".join(newcomer["name"] for newcomer in mistake.NEWCOMERS)
     stage.say(
         f"Users go on: {names} enrol on the site, one learner withdraws, one enrolment is removed."
-        f" Then the office asks since when each is enrolled; {len(before.rows)} dates are missing."
+        f" Then the office asks who enrolled when, and {len(before.rows)} dates are gone."
     )
     code, document = _autopilot(stage, runner, "rollback")
-    mistake.require(
-        code == 0 and document.get("undone") == released["applied"], f"`autopilot rollback` ended with {code}: {document}."
-    )
+    require(code == 0 and document.get("undone") == released["applied"], f"`autopilot rollback` ended with {code}: {document}.")
+    stage.say("\n".join(f"  {note}" for note in document["notes"]))
     back = mistake.require_back(before=before, left=left, written=written, after=mistake.seen(database_url))
     for version in document["undone"]:
         mistake.require_recorded(database_url, version=version)
     stage.say(
-        f"{column} is back: {back} of {back} enrolments have the date they had, compared one by one. {names} are enrolled,"
-        " who withdrew is withdrawn, what was removed stays removed."
+        f"{column} is back: each of the {back} enrolments that are still there has the date it had, compared one by one."
+        f" What users wrote since is there too: {names} are enrolled (with the column's default, now), the learner who withdrew"
+        " is withdrawn, and the enrolment that was removed stays removed."
     )
 
 

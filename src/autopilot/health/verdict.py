@@ -85,9 +85,9 @@ def _database_ms(look: Look) -> int:
 
 
 def _echoed(look: Look) -> str | None:
-    """The commit in the health API's JSON, its header, or the page's meta tag."""
+    """The commit in the health API's JSON, its header, or the page's meta tag. An API that complains may tell its commit too."""
     for reply in (look.health, look.site):
-        if reply is None or not _fine(reply):
+        if reply is None or (reply is look.site and not _fine(reply)):
             continue
         for found in (*_from_json(reply), reply.headers.get("x-commit", ""), _from_meta(reply)):
             if _COMMIT.match(found.lower()):

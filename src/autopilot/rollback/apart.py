@@ -76,7 +76,8 @@ class Apart:
         if not written:
             return f"SELECT FROM {self.table.sql} WHERE false"
         values = ", ".join(f"{quoted(name)} = ({self.values[name]})" for name in written)
-        return f"UPDATE {self.table.sql} l SET {values} FROM {self.kept} s WHERE {self.same} AND {condition} AND {self.differs} AND {parents}"
+        which = f"{self.same} AND {condition} AND {self.differs} AND {parents}"
+        return f"UPDATE {self.table.sql} l SET {values} FROM {self.kept} s WHERE {which}"
 
     def _fixed(self, name: str) -> bool:
         column = self.table.column(name)

@@ -14,7 +14,7 @@ def put_back(connection: Session, kept: Kept) -> str:
     """Puts a table in its place, fills a column, or puts deleted rows back; says in a sentence what it did.
 
     Raises Refused (`trash_restored`, `trash_name_taken`, `trash_schema_missing`, `trash_incomplete`, `trash_table_missing`,
-    `trash_rows_without_key`, `trash_only_to_read`).
+    `trash_column_missing`, `trash_rows_without_key`, `trash_only_to_read`).
     """
     if kept.restored_at is not None:
         raise Refused(
@@ -33,12 +33,20 @@ def put_back(connection: Session, kept: Kept) -> str:
 
 def _table(connection: Session, kept: Kept) -> str:
     landed = tables_back.move(connection, kept) if kept.how == "move" else tables_back.make(connection, kept)
-    how = "as it was" if kept.how == "move" else f"with {landed.rows:,} rows"
-    return "; ".join([f"{kept.name} is back, {how}", *landed.notes]) + "."
+    how = "as it was" if kept.how == "move" and not kept.is_undone else f"with {landed.rows:,} rows"
+    gone = ["its foreign keys, triggers and policies went when it was undone"] if kept.is_undone else []
+    return "; ".join([f"{kept.name} is back, {how}", *gone, *landed.notes]) + "."
 
 
 def _column(connection: Session, kept: Kept) -> str:
     table = _live(connection, kept)
+    if kept.is_undone and (missing := [c for c in kept.columns if table.column(c) is None]):
+        raise Refused(
+            f"{kept.schema}.{kept.table} has no column {', '.join(missing)}: the release that made it was undone.",
+            code="trash_column_missing",
+            hint="Push a migration that makes it again, then run this: it fills what is null there. To look at what was kept:"
+            f" SELECT * FROM autopilot_trash.{quoted(kept.kept_as or '')};",
+        )  # fmt: skip
     made = []
     for name in kept.columns:
         then = next(c for c in kept.details["columns"] if c["name"] == name)
@@ -66,7 +74,7 @@ def _rows(connection: Session, kept: Kept) -> str:
         raise Refused(
             f"{table.schema}.{table.name} has no key that tells which of its rows are gone.",
             code="trash_rows_without_key",
-            hint=f"`autopilot rollback --to {kept.run_id}` undoes the whole run; its rows are in autopilot_trash.",
+            hint=f"`autopilot rollback --to {kept.run}` undoes the whole run; its rows are in autopilot_trash.",
         )  # fmt: skip
     with live.undisturbed(connection, [table]):
         work.open()

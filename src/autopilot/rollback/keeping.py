@@ -69,8 +69,9 @@ def _copied(found: Going, table: Thing, columns: list[Thing], number: int) -> tu
     where = " OR ".join(f"{name(column.name)} IS NOT NULL" for column in columns)
     called = _unique(case, f"c{number}", table.name)
     entry = Trashed(
-        name=called, what="columns", origin=case.now.paths[table.key], columns=tuple(c.name for c in columns), key=key
-    )
+        name=called, what="columns", origin=case.now.paths[table.key], columns=tuple(c.name for c in columns), key=key,
+        schema=table.schema or "", table=table.name, oid=table.oid, numbers=tuple((c.name, c.sub) for c in listed),
+    )  # fmt: skip
     about = case.now.paths[table.key]
     texts = (
         f"CREATE TABLE {name(TRASH, called)} AS SELECT {values} FROM {ref(case.now, table)} WHERE {where}",
@@ -95,9 +96,13 @@ def _value(found: Going, column: Thing) -> str:
 def _moved(found: Going, table: Thing, number: int) -> tuple[Trashed, list[Statement]]:
     case = found.case
     called = _unique(case, f"t{number}", table.name)
-    entry = Trashed(name=called, what="table", origin=case.now.paths[table.key])
+    parts = tuple(_parts_renamed(found, table))
+    entry = Trashed(
+        name=called, what="table", origin=case.now.paths[table.key], schema=table.schema or "", table=table.name, oid=table.oid,
+        renamed=(("TABLE", name(table.schema, table.name), called), *parts),
+    )  # fmt: skip
     texts = [
-        *_parts_renamed(found, table),
+        *(f"ALTER {noun} {was} RENAME TO {name(part)}" for noun, was, part in parts),
         f"ALTER TABLE {ref(case.now, table)} RENAME TO {name(called)}",
         f"ALTER TABLE {name(table.schema, called)} SET SCHEMA {name(TRASH)}",
         f"COMMENT ON TABLE {name(TRASH, called)} IS {_record(entry)}",
@@ -119,13 +124,12 @@ def _loosened(case: Case, table: Thing) -> Iterable[str]:
             yield f"ALTER TABLE {ref(case.now, table)} NO INHERIT {ref(case.now, parent)}"
 
 
-def _parts_renamed(found: Going, table: Thing) -> Iterable[str]:
+def _parts_renamed(found: Going, table: Thing) -> Iterable[tuple[str, str, str]]:
     """Indexes and sequences come along: their names must be free there, however often this is done."""
     case, number = found.case, 0
     for attached in table.loose.get("attached") or ():
         number += 1
-        called = name(_unique(case, f"p{number}", attached, table))
-        yield f"ALTER INDEX {name(table.schema, attached)} RENAME TO {called}"
+        yield "INDEX", name(table.schema, attached), _unique(case, f"p{number}", attached, table)
     columns = {c.key for c in case.now.children.get(table.key, ()) if c.kind == "column"}
     for thing in case.now.things:
         if thing.key in found.go:
@@ -137,11 +141,10 @@ def _parts_renamed(found: Going, table: Thing) -> Iterable[str]:
             number += 1
             noun = "SEQUENCE" if thing.kind == "sequence" else "INDEX"
             schema = thing.schema or table.schema
-            called = name(_unique(case, f"p{number}", thing.name, table))
-            yield f"ALTER {noun} {name(schema, thing.name)} RENAME TO {called}"
+            yield noun, name(schema, thing.name), _unique(case, f"p{number}", thing.name, table)
         elif thing.key in columns and thing.text["sequence_name"]:
             number += 1
-            yield f"ALTER SEQUENCE {thing.text['sequence_name']} RENAME TO {name(_unique(case, f'p{number}', thing.name, table))}"
+            yield "SEQUENCE", str(thing.text["sequence_name"]), _unique(case, f"p{number}", thing.name, table)
 
 
 def _moved_type(case: Case, thing: Thing) -> list[Statement]:

@@ -1,6 +1,6 @@
 """Route 3: of the tables that a migration touched, only the rows that it changed are put back from the backup.
 
-    loaded = merge.load(connection, copies)        # rows of the archive, as text, in temporary tables
+    loaded = loading.load(connection, copies, …)   # rows of the archive, as text, in temporary tables
     merged = merge.merge(connection, loaded, touched)
 
 All in the caller's transaction: a kill leaves nothing behind. A row is the migration's where its `xmin` is one of the
@@ -12,19 +12,17 @@ transactions a number may come again (refused).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import psycopg
-from psycopg import errors
 
-from autopilot.errors import Refused, RolledBack
+from autopilot.errors import Refused
 from autopilot.postgres.queries import named
 from autopilot.rollback import live, trash
 from autopilot.rollback.apart import Apart
-from autopilot.rollback.live import Live, Session, quoted
+from autopilot.rollback.live import Session, quoted
+from autopilot.rollback.loading import Loaded, explained
 from autopilot.rollback.quarantine.inventory import plain_names
 
 _QUERIES = named(__file__, "merge.sql")
@@ -33,15 +31,6 @@ _TRASH = named(__file__, "trash.sql")
 _OLDEST = 1_000_000_000
 _KEEP_DAYS = 30
 _LOCK = "SHARE ROW EXCLUSIVE"
-
-
-class Copy(Protocol):
-    """One table's rows in the archive."""
-
-    @property
-    def statement(self) -> str: ...
-    @property
-    def pieces(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +52,6 @@ class Touched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A table of the archive in a temporary table, every value as the text that the backup has of it."""
-
-    place: str
-    #: Each column's type then, as PostgreSQL calls it.
-    types: Mapping[str, str]
-    rows: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
     """What became of one table, in rows."""
 
@@ -91,72 +70,6 @@ class Merged:
     stuck: int
 
 
-def load(connection: Session, copies: Iterable[tuple[str, str, Copy]], definition: Callable[[str, str], str]) -> dict[tuple[str, str], Loaded]:
-    """The rows of (schema, table, copy) in temporary tables, which go with the transaction. Needs the right TEMPORARY.
-
-    definition: a table's CREATE TABLE in the archive. Raises Refused (`merge_types_differ`) where a type of then is not there.
-    """
-    with _explained(connection), plain_names(connection):
-        return {(s, t): _loaded(connection, n, f"{s}.{t}", c, definition(s, t)) for n, (s, t, c) in enumerate(copies)}
-
-
-def _loaded(connection: Session, number: int, table: str, copy: Copy, definition: str) -> Loaded:
-    types = _types(connection, definition, table)
-    columns = _columns(copy.statement)
-    name = f"autopilot_merge_{number}"
-    listed = ", ".join(f"{quoted(c)} text" for c in columns)
-    connection.execute(f"CREATE TEMP TABLE {name} ({listed}) ON COMMIT DROP".encode())
-    with connection.cursor() as cursor:
-        with cursor.copy(f"COPY pg_temp.{name} FROM stdin".encode()) as target:
-            for piece in copy.pieces:
-                target.write(piece)
-        rows = cursor.rowcount
-    return Loaded(place=f"pg_temp.{name}", types={c: types[c] for c in columns}, rows=rows)
-
-
-def _columns(statement: str) -> tuple[str, ...]:
-    """COPY s.t (a, "b") FROM stdin → a, b."""
-    import postgast
-
-    attributes = postgast.parse(statement).stmts[0].stmt.copy_stmt.attlist
-    return tuple(node.string.sval for node in attributes)
-
-
-def bare(definition: str, name: str) -> str:
-    """A CREATE TABLE's columns and their types, and nothing else of it, as a temporary table."""
-    import postgast
-
-    tree = postgast.parse(definition)
-    created = next(one.stmt.create_stmt for one in tree.stmts if one.stmt.HasField("create_stmt"))
-    for field in ("constraints", "inh_relations", "options", "partbound", "partspec", "access_method", "tablespacename"):
-        created.ClearField(field)
-    columns = [element for element in created.table_elts if element.HasField("column_def")]
-    for element in columns:
-        element.column_def.ClearField("constraints")
-        element.column_def.ClearField("storage_name")
-    del created.table_elts[:]
-    created.table_elts.extend(columns)
-    created.relation.schemaname, created.relation.relname, created.relation.relpersistence = "", name, "t"
-    made = next(one for one in tree.stmts if one.stmt.HasField("create_stmt"))
-    alone = type(tree)(version=tree.version, stmts=[made])
-    return postgast.deparse(alone)
-
-
-def _types(connection: Session, definition: str, table: str) -> dict[str, str]:
-    name = "autopilot_merge_types"
-    try:
-        with connection.transaction():
-            connection.execute(bare(definition, name).encode())
-    except (errors.UndefinedObject, errors.InvalidSchemaName) as cause:
-        raise Refused(
-            f"The rows of {table} cannot be merged from the backup: {cause.diag.message_primary}.",
-            code="merge_types_differ", hint="Undo the change of the schema first, or take another route.",
-        ) from cause  # fmt: skip
-    rows = connection.execute(_QUERIES["types"], {"table": f"pg_temp.{name}"}).fetchall()
-    connection.execute(f"DROP TABLE pg_temp.{name}".encode())
-    return dict(rows)
-
-
 def merge(
     connection: Session, loaded: Mapping[tuple[str, str], Loaded], touched: Sequence[Touched], *, run_id: str,
     accept_uncertain: bool = False, keep_days: int = _KEEP_DAYS,
@@ -167,12 +80,12 @@ def merge(
     are not known, every row that differs becomes what the backup has.
     Raises Refused (`merge_*`) and RolledBack (`merge_failed`); then nothing of it may be committed.
     """
-    with _explained(connection), plain_names(connection):
-        for name in ("schema", "moments", "register", "images"):
-            connection.execute(_TRASH[name])
+    with explained(connection), plain_names(connection):
+        for part in ("schema", "moments", "register", "images"):
+            connection.execute(_TRASH[part])
         works = [_work(connection, one, loaded) for one in touched]
-        for table in sorted({work.pair.table.sql for work in works}):
-            connection.execute(f"LOCK TABLE {table} IN {_LOCK} MODE".encode())
+        for name in sorted({work.pair.table.sql for work in works}):
+            connection.execute(f"LOCK TABLE {name} IN {_LOCK} MODE".encode())
         _require_recent(connection, {xid for one in touched for xid in one.xids})
         ordered = live.parents_first([work.pair.table for work in works])
         by_oid = {work.pair.table.oid: work for work in works}
@@ -255,7 +168,8 @@ class _Work:
         connection.execute(
             _QUERIES["keep"],
             {
-                "id": number, "run_id": run_id, "schema": self.touched.schema, "table": self.touched.table, "oid": self.pair.table.oid,
+                "id": number, "run_id": run_id, "schema": self.touched.schema, "table": self.touched.table,
+                "oid": self.pair.table.oid,
                 "kept_as": place, "rows": rows, "place": qualified, "keep_days": keep_days, "notes": notes,
             },
         )  # fmt: skip
@@ -313,20 +227,3 @@ def _require_recent(connection: Session, xids: Iterable[str]) -> None:
                 f"The transaction {xid} is too long ago: rows that bear its number may be another's by now.",
                 code="merge_too_old", hint="Take another route (`autopilot rollback --plan`).",
             )  # fmt: skip
-
-
-@contextmanager
-def _explained(connection: Session) -> Iterator[None]:
-    """PostgreSQL's refusals as ours; a lost link stays what it is."""
-    try:
-        yield
-    except psycopg.Error as cause:
-        if connection.broken or connection.closed or cause.diag.sqlstate is None:
-            raise
-        detail = f" ({cause.diag.message_detail})" if cause.diag.message_detail else ""
-        busy = isinstance(cause, errors.LockNotAvailable | errors.DeadlockDetected | errors.QueryCanceled)
-        raise RolledBack(
-            f"the merge from the backup was refused: {cause.diag.message_primary}{detail}",
-            code="merge_failed", hint="Run again." if busy else "Take another route, or do as the message says and run again.",
-            retryable=busy,
-        ) from cause  # fmt: skip

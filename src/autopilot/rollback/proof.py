@@ -85,7 +85,7 @@ def renumbered(before: Snapshot, final: Snapshot) -> list[str]:
     for path, then in before.by_path.items():
         thing = final.by_path.get(path)
         if thing is not None and then.kind == "column" and then.facts["of"] in {"r", "p"} and then.sub != thing.sub:
-            found.append(f"{path} was number {then.sub} and is number {thing.sub}")
+            found.append(f"{path} stands at another place in its table: it was number {then.sub} and is number {thing.sub}")
     return found
 
 

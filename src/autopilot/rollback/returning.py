@@ -163,7 +163,7 @@ def _column(connection: Session, kept: Kept, report: _Report, *, theirs: bool) -
         report.waiting.append(kept)
         return
     name = f"{table.schema}.{table.name}"
-    gone = (f"{filled.gone} rows of then are not found any more",) if filled.gone else ()
+    gone = (f"{filled.gone} rows that were there then were deleted since, and stay so",) if filled.gone else ()
     trash.came_back(connection, kept, notes=f"{filled.rows} rows filled, {len(filled.left)} left as they are")
     conflicts = [Unreturned(table=name, key=key, why=why) for key, why in filled.left]
     report.add(TableBack(table=name, restored=filled.rows, conflicts=len(filled.left), notes=gone), conflicts)

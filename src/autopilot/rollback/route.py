@@ -7,6 +7,47 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """One thing that the trash keeps of a release."""
+
+    #: In words: "public.old", "age of public.users", "rows of public.users".
+    name: str
+    #: "move" (the table itself), "copy", or "images" (each row before and after).
+    how: str
+    #: As counted when it was kept; None of a table that was moved, which nobody counted.
+    rows: int | None
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One release on the way back."""
+
+    run_id: str
+    versions: tuple[str, ...]
+    #: Whether all of it is in.
+    is_whole: bool
+    #: Whether going forward, back and forward again worked on a copy; None: not tried.
+    proven: bool | None
+    #: What going back would lose, in sentences, as written down when it was applied.
+    loses: tuple[str, ...]
+    #: Whether the catalog from before it was written down.
+    recorded: bool
+    #: None where this role may not look into the trash.
+    held: tuple[Held, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InTheWay:
+    """What the catalog of now says of going back on the newest release."""
+
+    #: Made or changed since by others, in sentences; nothing is dropped from under them.
+    conflicts: tuple[str, ...] = ()
+    #: What goes to the trash with its rows, by its name.
+    to_trash: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is known about the release that would be undone."""
 
@@ -24,6 +65,13 @@ class Facts:
     without_data: tuple[str, ...] = ()
     #: How to go back to the provider's restore point that stood in for a dump.
     restore_point: str | None = None
+    #: The releases that are in and would be gone back on, the newest first.
+    steps: tuple[Step, ...] = ()
+    in_the_way: InTheWay = InTheWay()
+    #: As --to was given.
+    to: str | None = None
+    #: What the newest run did, where it left nothing in, in a sentence.
+    last: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +97,15 @@ class Route:
     loses: tuple[Loss, ...]
     #: True where the count of rows cannot show all that would be lost, as changed rows.
     may_lose_more: bool
+    command: str | None = None
+    #: What would be lost, in sentences.
+    would_lose: tuple[str, ...] = ()
+    #: Whether a rehearsal has proven it; None: not tried, or there is nothing to prove.
+    proven: bool | None = None
+    steps: tuple[Step, ...] = ()
+    in_the_way: InTheWay = InTheWay()
+    #: Tables whose number of rows is not that of the backup; None: not counted. They are not lost here.
+    written: tuple[Loss, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +120,10 @@ def way_back(facts: Facts) -> WayBack:
     """The routes that exist today for this release."""
     if facts.status is None or facts.run_id is None:
         return WayBack(summary="Nothing was ever applied by Autopilot here: there is nothing to undo.", routes=())
-    if facts.status in {"failure", "rollback"}:
+    if facts.status in {"failure", "rollback"} and not facts.steps:
         return WayBack(
-            summary=f"The last run ({facts.run_id}) was rolled back or refused: the database is as it was before it.",
+            summary=facts.last
+            or f"The last run ({facts.run_id}) was rolled back or refused: the database is as it was before it.",
             routes=(_transaction_abort(),),
         )
     if facts.status == "pending":
@@ -74,6 +132,8 @@ def way_back(facts: Facts) -> WayBack:
             routes=(_transaction_abort(),),
         )
     routes = [_code_only(), _forward()]
+    if facts.steps and all(step.recorded for step in facts.steps):
+        routes.insert(0, _undo(facts))
     if facts.backup_file is not None and facts.backup_good:
         routes.append(_restore(facts))
     if facts.restore_point is not None:
@@ -81,10 +141,40 @@ def way_back(facts: Facts) -> WayBack:
         facts = replace(facts, backup_file=None)
     lost = f" No usable backup: {facts.backup_file} is missing or damaged." if facts.backup_file and not facts.backup_good else ""
     return WayBack(
-        summary=f"The release {facts.run_id} applied {_listed(facts.versions)}."
-        f" These ways lead back, the least destructive first.{lost}",
+        summary=f"{_in(facts)} These ways lead back, the least destructive first.{lost}",
         routes=tuple(routes),
     )
+
+
+def _in(facts: Facts) -> str:
+    """What is in, in sentences."""
+    last = f"{facts.last} " if facts.last else ""
+    if not facts.steps:
+        return f"{last}The release {facts.run_id} applied {_listed(facts.versions)}."
+    runs = list(dict.fromkeys(s.run_id for s in facts.steps))
+    versions = _listed(tuple(dict.fromkeys(v for s in facts.steps for v in s.versions)))
+    if len(runs) > 1:
+        return f"{last}{len(runs)} runs are to be gone back on ({', '.join(runs)}): {versions}."
+    if facts.steps[0].is_whole:
+        return f"{last}The release {runs[0]} applied {versions}."
+    return f"{last}The release {runs[0]} failed half-way: not all of {versions} is in."
+
+
+def _undo(facts: Facts) -> Route:
+    loses = tuple(dict.fromkeys(sentence for step in facts.steps for sentence in step.loses))
+    proofs = {step.proven for step in facts.steps}
+    command = "autopilot rollback" + (f" --to {facts.to}" if facts.to else "")
+    many = len(facts.steps) > 1
+    return Route(
+        name="undo in one transaction", how="by_hand", loses=(), may_lose_more=False,
+        command=command + (" --accept-data-loss" if loses else ""), would_lose=loses,
+        proven=False if False in proofs else None if None in proofs else True,
+        steps=facts.steps, in_the_way=facts.in_the_way,
+        written=None if facts.rows_then is None or facts.rows_now is None else losses(facts.rows_then, facts.rows_now),
+        text=f"Undoes {'them, the newest first,' if many else 'it'} and proves that all is as before, or changes nothing."
+        " What it changed or dropped comes back from the trash; rows that others wrote since stay, and those that have no place"
+        " any more are kept in autopilot_trash.",
+    )  # fmt: skip
 
 
 def _listed(versions: tuple[str, ...]) -> str:

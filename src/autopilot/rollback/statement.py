@@ -53,6 +53,14 @@ class Trashed:
     columns: tuple[str, ...] = ()
     #: What finds the row again; empty where the table has no primary key and whole rows were copied.
     key: tuple[str, ...] = ()
+    #: The table that it was, or was of, and its OID.
+    schema: str = ""
+    table: str = ""
+    oid: int = 0
+    #: Of a copy, the number of each of its columns in that table.
+    numbers: tuple[tuple[str, int], ...] = ()
+    #: Of a moved table, what was renamed with it: "TABLE", "INDEX" or "SEQUENCE"; its name before, quoted; its name in the trash.
+    renamed: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

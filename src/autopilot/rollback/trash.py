@@ -11,7 +11,7 @@ All in the caller's transaction. `restored_at` tells what came back; what did st
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from autopilot.errors import Refused
 from autopilot.postgres.queries import named
 from autopilot.rollback.live import Session, quoted
+from autopilot.rollback.statement import Trashed
 
 _QUERIES = named(__file__, "trash.sql")
 
@@ -51,12 +52,49 @@ class Kept:
     details: dict[str, Any]
 
     @property
+    def run(self) -> str:
+        """The run that it is of: the register tells its releases apart by what follows a dot."""
+        return self.run_id.partition(".")[0]
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether a way back put it here, and no migration: the application has no place for it."""
+        return bool(self.details.get("undone"))
+
+    @property
     def name(self) -> str:
         """In words, as it was called."""
         whole = f"{self.schema}.{self.table}"
         if self.what == "column":
             return f"{', '.join(self.columns)} of {whole}"
         return whole if self.what == "table" else f"rows of {whole}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Facts on whether anything can be kept here."""
+
+    #: There is a schema of that name; it is ours; and its register too.
+    is_there: bool
+    is_ours: bool
+    register_is_ours: bool
+    #: We may make schemas.
+    may_create: bool
+    role: str
+
+    @property
+    def why_not(self) -> str | None:
+        """Why nothing can be kept; None where it can."""
+        if not self.is_there:
+            return None if self.may_create else f"the role {self.role} may not make the schema autopilot_trash in this database"
+        if not self.is_ours:
+            return "the schema autopilot_trash belongs to another role"
+        return None if self.register_is_ours else "the register in the schema autopilot_trash belongs to another role"
+
+
+def room(connection: Session) -> Room:
+    there, ours, register, may_create, role = connection.execute(_QUERIES["standing"]).fetchone() or (False, True, True, True, "")
+    return Room(is_there=there, is_ours=ours, register_is_ours=register, may_create=may_create, role=role)
 
 
 def exists(connection: Session) -> bool:
@@ -118,19 +156,55 @@ def doomed(
     """What is to go: of one run, or kept longer than so many days, or both; without either, what has expired."""
     if older_than_days is None and run_id is None:
         return tuple(k for k in kept if k.expires_at <= now)
-    chosen = [k for k in kept if run_id is None or k.run_id == run_id]
+    chosen = [k for k in kept if run_id is None or run_id in {k.run_id, k.run}]
     if older_than_days is None:
         return tuple(chosen)
     return tuple(k for k in chosen if k.kept_at <= now - timedelta(days=older_than_days))
 
 
-def remove(connection: Session, kept: Kept) -> None:
-    """Drops what the entry holds, and the entry. What came back is not in the trash any more, and is not touched."""
+def remove(connection: Session, kept: Kept, *, alone: bool = False) -> None:
+    """Drops what the entry holds, and the entry. What came back is not in the trash any more, and is not touched.
+
+    alone: only if nobody made anything upon it. Raises psycopg.errors.DependentObjectsStillExist then.
+    """
     names = [kept.kept_as, kept.details.get("after"), *(name for name, _, _ in images(connection, kept))]
     for name in names:
         if name:
-            connection.execute(f"DROP TABLE IF EXISTS autopilot_trash.{quoted(name)} CASCADE".encode())
+            connection.execute(f"DROP TABLE IF EXISTS autopilot_trash.{quoted(name)}{'' if alone else ' CASCADE'}".encode())
     connection.execute(_QUERIES["forget"], (kept.id,))
+
+
+def register_undone(connection: Session, found: Sequence[tuple[Trashed, int]], *, kept_as: str, keep_days: int) -> None:
+    """Puts what a way back has just moved or copied here, with its rows, into the register. Partitions come with their table."""
+    if not found:
+        return
+    for query in ("schema", "moments", "register", "images"):
+        connection.execute(_QUERIES[query])
+    called = [part for entry, _ in found for part in (entry.name, *(r[2] for r in entry.renamed))]
+    there = {name: (oid, parent) for name, oid, parent in connection.execute(_QUERIES["trashed"], (called,)).fetchall()}
+    by_oid = {there[entry.name][0]: entry for entry, _ in found}
+    below: dict[int, list[Trashed]] = {oid: [entry] for oid, entry in by_oid.items()}
+    for oid, entry in by_oid.items():
+        if (root := _root(oid, there, by_oid)) != oid:
+            below[root].append(entry)
+    for entry, rows in found:
+        oid = there[entry.name][0]
+        if _root(oid, there, by_oid) == oid:
+            whole = below[oid]
+            names = [(there[new][0], was, word) for part in whole for word, was, new in part.renamed if new in there]
+            connection.execute(
+                _QUERIES["register_undone"],
+                {"run_id": f"{kept_as}.undo", "schema": entry.schema, "table": entry.table, "columns": list(entry.columns),
+                 "table_oid": oid if entry.what == "table" else entry.oid, "oid": oid, "rows": rows, "days": keep_days,
+                 "key": json.dumps(entry.key or None), "moved": json.dumps([there[p.name][0] for p in whole]),
+                 "names": json.dumps(names), "numbers": json.dumps(dict(entry.numbers)) if entry.what == "columns" else None},
+            )  # fmt: skip
+
+
+def _root(oid: int, there: Mapping[str, tuple[int, int | None]], known: Mapping[int, Trashed]) -> int:
+    """The table of which it is a partition, however deep, as far as that came along."""
+    parent = there[known[oid].name][1]
+    return oid if parent is None or parent not in known else _root(parent, there, known)
 
 
 def new_id(connection: Session) -> int:

@@ -82,11 +82,11 @@ def gone_back(world: World, wish: Wish, book: Logbook, error: AutopilotError, co
         if verdict != "go":
             return _with_hint(error, wish, verdict, release.loses)
         return _go(world, wish, book, error, connection, release)
+    except (Stopped, KeyboardInterrupt) as cause:
+        return _stopped(cause, wish, error)
     except (AutopilotError, psycopg.Error) as cause:
         words = cause.message if isinstance(cause, AutopilotError) else " ".join(str(cause).split())
         error.hint += f" Going back by itself failed: {words[:300]}; `{_command(wish)}` tries it again."
-    except KeyboardInterrupt as cause:
-        return _stopped(cause, wish, error)
     return error
 
 
@@ -106,7 +106,7 @@ def _with_hint(error: AutopilotError, wish: Wish, verdict: str, loses: tuple[str
     return error
 
 
-def _stopped(cause: KeyboardInterrupt, wish: Wish, error: AutopilotError) -> AutopilotError:
+def _stopped(cause: Stopped | KeyboardInterrupt, wish: Wish, error: AutopilotError) -> AutopilotError:
     stopped = Stopped(
         int(getattr(cause, "signal_number", 2)), message=f"Stopped by a signal while going back, after this: {error.message}",
         state=f"Going back was rolled back. {error.state}", outcome="stranded",

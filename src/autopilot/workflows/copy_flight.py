@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from autopilot.errors import AutopilotError, Refused
 from autopilot.events import Step
@@ -14,6 +14,7 @@ from autopilot.migrations.unit import Part, lock_room
 from autopilot.migrations.wire import Keeping, Limits, Stamp
 from autopilot.postgres.session import Server, look, session
 from autopilot.secret import Secret
+from autopilot.workflows.supplying import Supply
 from autopilot.workflows.world import World
 
 
@@ -26,6 +27,8 @@ class Flight:
     #: The target's.
     server: Server
     stamp: Stamp
+    #: What is said there in place of statements that make extensions.
+    supply: Supply = field(default_factory=Supply)
 
 
 def fly(
@@ -57,7 +60,7 @@ def fly(
             progress=lambda done, total: flight.step.progress(done, total, "files"),
             reached=reached,
             watch=watch,
-            keeping=keeping,
+            keeping=flight.supply.around(keeping),
         )
         try:
             applying.apply(migrations, target, replace(flight.stamp, triggered_by="rehearsal"))

@@ -18,7 +18,7 @@ from autopilot.migrations.locks import Lock, is_gentle, strongest
 from autopilot.migrations.plan import Plan
 from autopilot.migrations.segments import Migration
 from autopilot.postgres.session import Connection, Server
-from autopilot.workflows import cutting, planning
+from autopilot.workflows import cutting, planning, trash
 from autopilot.workflows.applying import apply_and_record
 from autopilot.workflows.cutting import Order
 from autopilot.workflows.logbook import Logbook, Wish
@@ -56,7 +56,8 @@ def _settle(world: World, wish: Wish, book: Logbook, server: Server, connection:
         world.reached("L4")
         settled = settle(connection, run_id=wish.run.run_id, clock=world.clock, step=step)
         first = "made the schema automation; nothing was left open" if new and new[0] == 1 else "nothing was left open"
-        step.says("; ".join(settled.sentences) or first)
+        expired = trash.sweep(world, connection).words
+        step.says("; ".join((*(settled.sentences or (first,)), *([expired] if expired else []))))
     return settled.deploy_owed
 
 

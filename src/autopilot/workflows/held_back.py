@@ -16,11 +16,12 @@ from autopilot.migrations.locks import MODES
 from autopilot.migrations.observed import Transaction
 from autopilot.migrations.relations import key
 from autopilot.migrations.segments import Migration
+from autopilot.migrations.statements import Statement as Parsed
 from autopilot.migrations.taken import Taken, switches_role
 from autopilot.migrations.unit import Part
 from autopilot.migrations.wire import Around, Keeping
 from autopilot.postgres.session import Connection
-from autopilot.rollback import preimages
+from autopilot.rollback import preimages, trash
 from autopilot.rollback.preimages import Name, Plan, Statement, Touched
 
 #: Watching a table keeps its writers waiting, from the first statement that writes to it to the COMMIT.
@@ -60,7 +61,11 @@ def held_back(
     """Asks the target's catalog what is there to be kept. `flown`: what a rehearsal saw; None: there was none.
 
     not_watched: tables whose rows shall not be kept, and why. keeps_rows: False keeps those of none.
+    Where there can be no trash nothing is kept: what is said for that would end the migration's own transaction.
     """
+    no_room = trash.room(connection).why_not
+    if no_room is not None:
+        return nothing_held_back(migrations, flown, kept_as=kept_as, why=no_room)
     watchable = tuple(m for m in migrations if _why_not(m) is None)
     names = frozenset(key(r) for m in watchable for s in m.statements for t in s.takes for r in t.relations)
     where = catalog.resolved(connection, names | _written_by_text(watchable))
@@ -79,6 +84,14 @@ def held_back(
     loses += [f"rows of {_shown(i.table)} are not kept: {i.why}" for i in plan.impossible]
     loses += [f"rows of {_shown(t)} are not kept: {left[t]}" for t in dict.fromkeys(s.table for s in seen) if t in left]
     return HeldBack(kept_as=kept_as, plan=plan, loses=tuple(dict.fromkeys(loses)))
+
+
+def nothing_held_back(
+    migrations: tuple[Migration, ...], flown: Sequence[Transaction] | None, *, kept_as: str, why: str
+) -> HeldBack:
+    """Pure: nothing is kept, and of each file that would need it that is said."""
+    loses = tuple(f"what {m.file.file} destroys is not kept: {why}" for m in migrations if _destroys(m, flown))
+    return HeldBack(kept_as=kept_as, plan=Plan(run_id=kept_as, captures={}), loses=loses)
 
 
 def _shown(table: Name) -> str:
@@ -102,7 +115,7 @@ def _destroys(migration: Migration, flown: Sequence[Transaction] | None) -> bool
 
 def _statements(migrations: Iterable[Migration], where: Mapping[str, Name], inside: tuple[Name, ...]) -> Iterator[Statement]:
     for migration in migrations:
-        for number, statement in enumerate(migration.statements):
+        for number, statement in enumerate(_in_parts(migration)):
             if statement.alone_because is not None:
                 continue
             for taken in statement.takes:
@@ -126,7 +139,7 @@ def _as_flown(migrations: Iterable[Migration], flown: Iterable[Transaction]) -> 
         migration = known.get(seen.version)
         if migration is None:
             continue
-        emptied = () if migration.statements[seen.number].kind in _REWRITERS else seen.refiled
+        emptied = () if _in_parts(migration)[seen.number].kind in _REWRITERS else seen.refiled
         for table in dict.fromkeys((*seen.wrote, *emptied)):
             place = (seen.version, _part(migration, seen.number), table)
             first = found.get(place)
@@ -138,6 +151,11 @@ def _as_flown(migrations: Iterable[Migration], flown: Iterable[Transaction]) -> 
 
 #: These give a relation a new file and take no row of it.
 _REWRITERS = {"alter_table_stmt", "cluster_stmt", "refresh_mat_view_stmt", "vacuum_stmt", "reindex_stmt"}
+
+
+def _in_parts(migration: Migration) -> tuple[Parsed, ...]:
+    """The statements that its parts hold, as they are numbered everywhere here: a BEGIN and COMMIT of its own are in none."""
+    return tuple(statement for segment in migration.segments for statement in segment.statements)
 
 
 def _part(migration: Migration, number: int) -> int:
@@ -160,7 +178,7 @@ def _by_text(migrations: Iterable[Migration], where: Mapping[str, Name]) -> tupl
     """The same as far as the text shows it: what triggers and functions write, it does not."""
     found: dict[tuple[str, int, Name], Touched] = {}
     for migration in migrations:
-        for number, statement in enumerate(migration.statements):
+        for number, statement in enumerate(_in_parts(migration)):
             emptied = [r for t in statement.takes if t.what == "truncate" for r in t.relations]
             written = [lock.relation for lock in statement.locks if statement.kind in _WRITERS]
             for relation in (*emptied, *written):

@@ -11,7 +11,7 @@ from autopilot.errors import Refused
 from autopilot.events import told
 from autopilot.postgres.bounded import patient
 from autopilot.postgres.session import Connection
-from autopilot.rollback import merge
+from autopilot.rollback import loading, merge
 from autopilot.rollback.merge import Merged, Touched
 from autopilot.workflows.restore_in_place import chosen, replay, require_fitting
 from autopilot.workflows.world import World
@@ -22,8 +22,8 @@ def merge_back(
 ) -> tuple[Merged, ...]:
     """Merges in the caller's open transaction, which the caller commits.
 
-    Raises Refused (`no_backup`, `backup_damaged`, `backup_of_another`, `merge_*`, and what opening a backup raises) and RolledBack
-    (`merge_failed`); then nothing of it may be committed.
+    Raises Refused (`no_backup`, `backup_damaged`, `backup_of_another`, `merge_*`, and what opening a backup raises) and
+    RolledBack (`merge_failed`); then nothing of it may be committed.
     """
     with told(world.tell, world.clock, "merge", f"Merging rows from {file}") as step:
         manifest = chosen(world, file)
@@ -32,14 +32,15 @@ def merge_back(
         with replay(world, step, manifest) as archive, patient(connection, world.settings.backup_timeout_s):
             world.reached("X1")
             with _rows_of(archive, touched) as (copies, definition):
-                loaded = merge.load(connection, copies, definition)
+                loaded = loading.load(connection, copies, definition)
             world.reached("X2")
             found = merge.merge(
                 connection, loaded, touched, run_id=run_id, accept_uncertain=accept_uncertain,
                 keep_days=world.settings.trash_keep_days,
             )  # fmt: skip
             world.reached("X4")
-        step.says(f"{sum(m.restored + m.returned for m in found):,} rows put back, {sum(m.conflicts for m in found):,} changed since stay")
+        back, theirs = sum(m.restored + m.returned for m in found), sum(m.conflicts for m in found)
+        step.says(f"{back:,} rows put back, {theirs:,} changed since stay")
     return found
 
 
@@ -54,9 +55,7 @@ def _require_rows(manifest: Manifest, touched: Sequence[Touched]) -> None:
 
 
 @contextmanager
-def _rows_of(
-    archive: Replay, touched: Sequence[Touched]
-) -> Iterator[tuple[Iterator[tuple[str, str, Copy]], Callable[[str, str], str]]]:
+def _rows_of(archive: Replay, touched: Sequence[Touched]) -> Iterator[tuple[Iterator[Copy], Callable[[str, str], str]]]:
     wanted = {(t.schema, t.table) for t in touched}
     entries = archive.entries()
     rows = tuple(e for e in entries if e.what == "TABLE DATA" and (e.schema, e.name) in wanted)
@@ -65,7 +64,7 @@ def _rows_of(
         return archive.text([e for e in entries if _is(e, schema, table)])
 
     with archive.copies(rows) as copies:
-        yield ((c.entry.schema, c.entry.name, c) for c in copies), definition
+        yield copies, definition
 
 
 def _is(entry: Entry, schema: str, table: str) -> bool:

@@ -17,6 +17,7 @@ from autopilot.migrations.segments import Migration
 from autopilot.postgres.session import Connection, Server, look
 from autopilot.workflows import cutting, planning
 from autopilot.workflows import net as nets
+from autopilot.workflows.failing import Failing, failing
 from autopilot.workflows.net import Net
 from autopilot.workflows.reading import reader
 from autopilot.workflows.world import World
@@ -47,6 +48,8 @@ class Preview:
     net: Net
     #: By version.
     predicted: dict[str, Predicted]
+    #: The way that a failure would take, and what going back would lose; None with nothing pending.
+    failing: Failing | None = None
 
 
 def preview(world: World, *, allow_out_of_order: bool, accept_edited: frozenset[str]) -> Preview:
@@ -60,11 +63,13 @@ def preview(world: World, *, allow_out_of_order: bool, accept_edited: frozenset[
         pending = cutting.migrations(decided, connection)
         chosen = nets.of(world.settings, connection)
         predicted = _predicted(connection, pending)
-    now = cutting.in_order(pending).now
+        now = cutting.in_order(pending).now
+        apart = cutting.apart(world, now, server) if now else None
+        ways = failing(connection, world.settings, pending, apart=apart)
     report = lint(pending, server_major=server.major)
     return Preview(
         plan=decided, listing=found, migrations=pending, findings=report.findings, lint_unavailable=report.unavailable,
-        apart=cutting.apart(world, now, server) if now else None, server=server, net=chosen, predicted=predicted,
+        apart=apart, server=server, net=chosen, predicted=predicted, failing=ways,
     )  # fmt: skip
 
 

@@ -26,7 +26,8 @@ class Seen:
     """The last look before the story went on."""
 
     verdict: Verdict
-    #: "proven", "unnamed" (healthy, and nothing tells which deploy answered), "other_commit" or "unhealthy".
+    #: "proven", "unnamed" (healthy, and nothing tells which deploy answered), "other_commit", "unhealthy", or "other_unhealthy"
+    #: (it is the deploy of before that does not answer well).
     state: str
 
 
@@ -85,7 +86,7 @@ def prove(world: World, step: Step, connection: Connection, run: Run, *, deploym
     fine = seen.state in {"proven", "unnamed"}
     if deployment_id is not None:
         journal.deployment_moved(connection, deployment_id, status="success" if fine else "failed", notes=words)
-    if seen.state == "other_commit" and deployment_id is not None:
+    if seen.state in {"other_commit", "other_unhealthy"} and deployment_id is not None:
         raise Stranded(
             f"The migration is applied, but the deploy did not come: {words}.",
             code="deploy_did_not_come",
@@ -132,7 +133,8 @@ def _judged(world: World, connection: Connection, run: Run, *, expects_commit: b
 def judge(found: Verdict, *, expected: str | None) -> Seen:
     """What one look proves about the deploy of the commit `expected`."""
     if found.status != "healthy":
-        return Seen(verdict=found, state="unhealthy")
+        state = "other_unhealthy" if same_commit(found.commit, expected) is False else "unhealthy"
+        return Seen(verdict=found, state=state)
     match same_commit(found.commit, expected):
         case True:
             return Seen(verdict=found, state="proven")
@@ -149,6 +151,7 @@ def _words(seen: Seen, run: Run) -> str:
         "unnamed": "the site answers healthily; nothing tells which deploy it is",
         "other_commit": f"the site is healthy but still answers from {(seen.verdict.commit or '')[:12]}, not {commit}",
         "unhealthy": seen.verdict.words,
+        "other_unhealthy": f"{seen.verdict.words}; it is still {(seen.verdict.commit or '')[:12]} that answers, not {commit}",
     }[seen.state]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from autopilot.clock import elapsed_ms
@@ -12,6 +13,7 @@ from autopilot.migrations.observed import Watch
 from autopilot.migrations.segments import Migration
 from autopilot.migrations.wire import Stamp
 from autopilot.postgres.session import READER_NAME, Connection, Server, session
+from autopilot.workflows import supplying
 from autopilot.workflows.copy_flight import Flight, fly
 from autopilot.workflows.held_back import spared
 from autopilot.workflows.outcome import Rehearsed
@@ -33,18 +35,22 @@ def rehearse(
     with made as copy:
         step.progress(0, sum(map(len, batches)), "files")
         another = copy.again()
+        supply = supplying.supply(copy, batches, target=target)
+        supplied = supply(copy.url)
         begun_s = world.clock.monotonic_s()
         with session(copy.url, application_name=READER_NAME) as connection:
             watch = Watch(there=catalog.relations(connection))
             copy_ms = forecast.counting_ms(connection)
-        flight = Flight(world=world, step=step, server=server, stamp=stamp)
+        flight = Flight(world=world, step=step, server=server, stamp=stamp, supply=supplied)
         for batch in batches:
             fly(flight, copy.url, batch, watch=watch)
         apply_ms = elapsed_ms(world.clock, begun_s)
         target_ms, trip_ms = forecast.counting_ms(target), forecast.trip_ms(target, world.clock)
         pace = forecast.pace(target_ms=target_ms, copy_ms=copy_ms, trip_ms=trip_ms)
         left = spared(watch.transactions, world.settings, pace)
-        way_back = None if another is None else there_and_back(flight, another, batches, watch, left)
+        way_back = None
+        if another is not None:
+            way_back = there_and_back(replace(flight, supply=supply(another)), another, batches, watch, left)
         transactions = watch.transactions if way_back is None else way_back.transactions
         return Rehearsed(
             server_version=copy.server_version,
@@ -52,7 +58,7 @@ def rehearse(
             restored_tables=copy.tables,
             restored_rows=copy.rows,
             restore_ms=copy.restore_ms,
-            stood_in=copy.stood_in,
+            stood_in=tuple(dict.fromkeys((*copy.stood_in, *supplied.stood_in))),
             kind=copy.kind,
             blind_spots=copy.blind_spots,
             transactions=tuple(transactions),

@@ -54,7 +54,10 @@ class Restored:
         """What a person should know of it."""
         r = self.replaced
         return (
-            *(f"what was in {schema} lies in {aside}, with every row written since" for schema, aside in sorted(r.quarantines.items())),
+            *(
+                f"what was in {schema} lies in {aside}, with every row written since"
+                for schema, aside in sorted(r.quarantines.items())
+            ),
             *(f"{table}: the backup does not hold its rows; the {rows} live ones stay" for table, rows in sorted(r.kept.items())),
             *(one.words for one in r.settled),
             *(f"{what} still hangs on the quarantine: the backup has nothing of that name" for what in r.left),
@@ -75,11 +78,14 @@ def restore_in_place(
     with told(world.tell, world.clock, "choose", f"Checking {file}") as step:
         manifest = chosen(world, file)
         step.says(f"{file}, {manifest.size_bytes:,} bytes, taken {manifest.taken_at:%Y-%m-%d %H:%M} UTC, is what was made")
-    with told(world.tell, world.clock, "restore", "Putting the backup in place") as step, _source(world, step, manifest) as backup:
-        with session(reached(world.settings).url, application_name=f"autopilot:{run_id}") as connection, _lost(connection):
+    with (
+        told(world.tell, world.clock, "restore", "Putting the backup in place") as step,
+        _source(world, step, manifest) as backup,
+    ):
+        with session(reached(world.settings).url, application_name=f"autopilot:{run_id}") as connection, _lost():
             require_fitting(connection, manifest)
-            asked = _asked(world, connection, manifest, run_id=run_id, lock_wait_s=lock_wait_s)
-            ready = _ready(world, connection, backup, asked, manifest) if stage else None
+            asked = _asked(world, manifest, run_id=run_id, lock_wait_s=lock_wait_s)
+            ready = _ready(world, connection, backup, asked) if stage else None
             replaced, stalled_ms = _swap(world, connection, backup, asked, ready, record)
             _settle_down(world, connection, replaced)
         step.says(
@@ -92,7 +98,10 @@ def restore_in_place(
 
 
 def chosen(world: World, file: str) -> Manifest:
-    """The manifest of a backup whose file was hashed. Raises Refused (`no_backup`, `backup_damaged`), naming the next older good one."""
+    """The manifest of a backup whose file was hashed.
+
+    Raises Refused (`no_backup`, `backup_damaged`), naming the next older good one.
+    """
     secret, directory = world.settings.backup_access.signing, world.settings.backups_dir
     found = catalog.entries(directory, verify=True, only=file, secrets=secret)
     entry = found[0] if found else None
@@ -113,7 +122,7 @@ def require_fitting(connection: Connection, manifest: Manifest) -> None:
     known = here.system_identifier is not None and manifest.system_identifier is not None
     if here.database != manifest.database or (known and here.system_identifier != manifest.system_identifier):
         raise Refused(
-            f"The backup is of the database {manifest.database}, taken on another server or of another name than {here.database}.",
+            f"The backup is of the database {manifest.database}, of another server or name than {here.database} here.",
             code="backup_of_another", hint="Name a backup of this database; `autopilot backup list` shows them.",
         )  # fmt: skip
     if int(manifest.server_version.split(".", 1)[0]) > server.major:
@@ -147,16 +156,16 @@ def _source(world: World, step: Step, manifest: Manifest) -> Iterator[in_place.B
         )  # fmt: skip
 
 
-def _asked(world: World, connection: Connection, manifest: Manifest, *, run_id: str, lock_wait_s: float) -> Asked:
+def _asked(world: World, manifest: Manifest, *, run_id: str, lock_wait_s: float) -> Asked:
     absent = manifest.absent.schemas
     return Asked(
         token=secrets.token_hex(_TOKEN_BYTES), run_id=run_id, never=asked_never(manifest),
-        digests=lambda c: fingerprint.objects(c, absent=absent), timeout_s=world.settings.backup_timeout_s,
-        lock_wait_s=lock_wait_s, reached=world.reached,
+        digests=lambda c, without: fingerprint.objects(c, absent=(*absent, *without)), timeout_s=world.settings.backup_timeout_s,
+        lock_wait_s=lock_wait_s, reached=world.reached, monotonic_s=world.clock.monotonic_s,
     )  # fmt: skip
 
 
-def _ready(world: World, connection: Connection, backup: in_place.Backup, asked: Asked, manifest: Manifest) -> staged.Staged:
+def _ready(world: World, connection: Connection, backup: in_place.Backup, asked: Asked) -> staged.Staged:
     """The backup beside the live data, compared with its fingerprint, committed; nobody stood still for it."""
     for name in staged.sweep(connection):
         world.tell(Noted(text=f"What an earlier run left half ready is gone: {name}."))
@@ -167,20 +176,15 @@ def _ready(world: World, connection: Connection, backup: in_place.Backup, asked:
         return dict(read.rows), dict(read.sums)
 
     with connection.transaction():
-        ready = staged.build(connection, backup, asked, sums=found)
-    return ready
+        return staged.build(connection, backup, asked, sums=found)
 
 
 def _swap(
     world: World, connection: Connection, backup: in_place.Backup, asked: Asked, ready: staged.Staged | None, record: Record
 ) -> tuple[Replaced, int]:
-    begun_s = world.clock.monotonic_s()
     connection.execute("BEGIN")
     try:
-        if ready is None:
-            replaced = in_place.restore(connection, backup, asked)
-        else:
-            replaced = staged.swap(connection, backup, asked, ready)
+        replaced = _exchanged(connection, backup, asked, ready)
         record(connection, replaced)
         row = connection.execute("SELECT pg_catalog.pg_current_xact_id()::text").fetchone() or ("",)
         asked.reached("X6")
@@ -192,9 +196,15 @@ def _swap(
                 staged.sweep(connection)
         raise
     _commit(world, connection, row[0])
-    stalled_ms = elapsed_ms(world.clock, begun_s)
+    stalled_ms = elapsed_ms(world.clock, replaced.locked_at_s)
     asked.reached("X7")
     return replaced, stalled_ms
+
+
+def _exchanged(connection: Connection, backup: in_place.Backup, asked: Asked, ready: staged.Staged | None) -> Replaced:
+    if ready is None:
+        return in_place.restore(connection, backup, asked)
+    return staged.swap(connection, backup, asked, ready)
 
 
 def _commit(world: World, connection: Connection, xid: str) -> None:
@@ -212,7 +222,7 @@ def _commit(world: World, connection: Connection, xid: str) -> None:
         raise Stranded(
             f"The link was lost at COMMIT, and the server does not say what came of it (transaction {xid}).",
             code="commit_unknown",
-            hint=f"Ask it once it answers: SELECT pg_xact_status('{xid}'). Committed: the backup is in place; aborted: nothing changed.",
+            hint=f"Ask it once it answers: SELECT pg_xact_status('{xid}'). Committed: the backup is in place.",
         ) from cause
 
 
@@ -228,7 +238,7 @@ def _settle_down(world: World, connection: Connection, replaced: Replaced) -> No
 
 
 @contextlib.contextmanager
-def _lost(connection: Connection) -> Iterator[None]:
+def _lost() -> Iterator[None]:
     """A link that is lost before COMMIT was sent: the server rolls back."""
     try:
         yield

@@ -123,7 +123,7 @@ def _not_signed(world: World, entry: Entry) -> Refused:
     secrets = world.settings.backup_access.signing
     older = catalog.older_good(world.settings.backups_dir, entry.file, secrets=secrets, signed=True)
     return Refused(
-        f"The backup {entry.file} is not tested: it is not signed, and AUTOPILOT_SECRET is set, so nothing proves that it is ours.",
+        f"The backup {entry.file} is not tested: it is not signed, and AUTOPILOT_SECRET is set: nothing proves that it is ours.",
         code="backup_not_signed",
         hint="If it is older than the secret, test it with --allow-unsigned."
         + (f" The next older signed one is {older}." if older else " There is no older signed one."),

@@ -52,7 +52,7 @@ class WentBack:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(v for release in self.releases for v in release.versions))
+        return _versions(self.releases)
 
 
 def rollback(world: World, wish: Wish) -> WentBack:
@@ -117,7 +117,7 @@ def _chosen(world: World, wish: Wish, connection: Connection) -> tuple[Release, 
     with told(world.tell, world.clock, "choose", "Looking for the way back") as step:
         chosen = pick(ways_back.releases(connection), to=wish.to)
         require_way(chosen, accept_data_loss=wish.accept_data_loss)
-        step.says(f"{_runs(chosen)}: {', '.join(v for r in chosen for v in r.versions)}")
+        step.says(f"{_runs(chosen)}: {', '.join(_versions(chosen))}")
     world.reached("X1")
     return chosen
 
@@ -220,8 +220,12 @@ def _back(world: World, connection: Connection, release: Release, *, accept_data
     return go_back(
         connection, before=at_keys(decode(before), places), after=None if after is None else at_keys(decode(after), places),
         kept_as=release.kept_as, token=f"u{release.migration_log_id}", accept_loss=accept_data_loss, theirs=not overwrite,
-        lock_timeout_s=world.settings.lock_timeout_s,
+        lock_timeout_s=world.settings.lock_timeout_s, keep_days=world.settings.trash_keep_days,
     )  # fmt: skip
+
+
+def _versions(chosen: Sequence[Release]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(v for r in chosen for v in r.versions))
 
 
 def _runs(chosen: Sequence[Release]) -> str:
@@ -230,7 +234,7 @@ def _runs(chosen: Sequence[Release]) -> str:
 
 
 def _summary(chosen: Sequence[Release], sentences: Sequence[str]) -> str:
-    versions = ", ".join(v for r in chosen for v in r.versions)
+    versions = ", ".join(_versions(chosen))
     more = f" {'; '.join(sentences[:8])}." if sentences else ""
     return f"Went back on {_runs(chosen)}: {versions} undone, the database is as it was before.{more}"
 
@@ -238,6 +242,6 @@ def _summary(chosen: Sequence[Release], sentences: Sequence[str]) -> str:
 def _told(world: World, wish: Wish, chosen: Sequence[Release], begun_s: float) -> wording.Release:
     return wording.Release(
         environment_name=world.settings.environment_name, commit_sha=chosen[0].commit_sha if chosen else None,
-        triggered_by=wish.run.triggered_by, run_id=wish.run.run_id, files=tuple(v for r in chosen for v in r.versions),
+        triggered_by=wish.run.triggered_by, run_id=wish.run.run_id, files=_versions(chosen),
         backup_file=chosen[-1].backup_file if chosen else None, duration_ms=elapsed_ms(world.clock, begun_s),
     )  # fmt: skip

@@ -217,10 +217,16 @@ def _record(wish: Wish, book: Logbook, r: Rehearsed, connection: Connection) -> 
 
 
 def _flown(r: Rehearsed) -> str:
-    where = f"applied in {r.apply_ms} ms on PostgreSQL {r.server_version} ({r.origin}){stood_in(r.stood_in)}"
+    where = f"applied in {r.apply_ms} ms on PostgreSQL {r.server_version} ({r.origin}){stood_in(r.stood_in)}{_way_back(r)}"
     if r.kind == "copy":
         return where
     return f"{'restored' if r.kind == 'backup' else 'the schema restored without rows'} in {r.restore_ms / 1000:.1f} s, {where}"
+
+
+def _way_back(r: Rehearsed) -> str:
+    if r.way_back is None:
+        return ""
+    return "; went back and forward again, losing nothing" if r.way_back.proven else "; going back would lose something"
 
 
 def _unrehearsed(world: World, why: str | None) -> None:

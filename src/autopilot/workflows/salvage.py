@@ -30,6 +30,12 @@ def listed(world: World) -> tuple[Quarantine, ...]:
         return quarantines.listed(connection)
 
 
+def one(world: World, *, token: str) -> tuple[Quarantine, ...]:
+    """The schemas that one restore set aside. Raises Refused (`unknown_quarantine`)."""
+    with _working(world, "salvage") as connection:
+        return quarantines.one(connection, token)
+
+
 def shown(world: World, *, token: str) -> Found:
     """Table by table what only the quarantine has, or has differently. Raises Refused (`unknown_quarantine`)."""
     with _working(world, "salvage") as connection:

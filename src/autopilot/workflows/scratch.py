@@ -25,8 +25,8 @@ from autopilot.workflows.ground import Ground
 from autopilot.workflows.world import World
 
 _DATABASE, _AGAIN = "rehearsal", "rehearsal_again"
-#: For who defines what is in it, for who owns it; notes; how to make another.
-_Made = tuple[Secret, Secret, tuple[str, ...], Callable[[], Secret | None]]
+#: For who defines what is in it, for who owns it; notes; how to make another; how its superuser reaches one of them.
+_Made = tuple[Secret, Secret, tuple[str, ...], Callable[[], Secret | None], Callable[[Secret], Secret] | None]
 #: Extensions that reach out of their server, or run jobs.
 _CALLS_OUT = frozenset({"dblink", "http", "pg_cron", "pg_net", "postgres_fdw", "wrappers"})
 _SUPERUSER = "autopilot_scratch"
@@ -57,6 +57,8 @@ class Copy:
     blind_spots: tuple[str, ...] = ()
     #: Makes another copy of this one, before anything was flown here; None where there cannot be one.
     again: Callable[[], Secret | None] = lambda: None
+    #: The URL of a copy, for the superuser of its server; None where the server is not ours.
+    by_superuser: Callable[[Secret], Secret] | None = None
 
 
 def stood_in(extensions: tuple[str, ...]) -> str:
@@ -80,7 +82,7 @@ def restored(
     and what starting a server raises).
     """
     made = _lent(backup, ground, run_id=run_id) if ground.kind == "lent" else _own(world, backup, ground, lock_table, rows)
-    with made as (url, owner_url, notes, again):
+    with made as (url, owner_url, notes, again, by_superuser):
         world.reached("R1")
         begun_s = world.clock.monotonic_s()
         found = _restore(world, backup, ground, url, owner_url, rows=rows)
@@ -92,6 +94,7 @@ def restored(
             server_version=ground.version, origin=ground.origin, tables=len(backup.manifest.rows),
             rows=sum(backup.manifest.rows.values()) if rows else 0,
             blind_spots=(*_unseen(backup.manifest, rows=rows), *ground.notes, *notes), again=again,
+            by_superuser=by_superuser,
         )  # fmt: skip
 
 
@@ -130,7 +133,10 @@ def _own(world: World, backup: Backup, ground: Ground, lock_table: int, rows: bo
                 peopled.house(connection, _AGAIN, role=manifest.role, rights=manifest.database_rights, like=_DATABASE)
             return copy.url(_AGAIN, user=manifest.role, password=password)
 
-        yield copy.url(_DATABASE), copy.url(_DATABASE, user=manifest.role, password=password), (), again
+        def by_superuser(url: Secret) -> Secret:
+            return copy.url(parameters(url)["dbname"])
+
+        yield copy.url(_DATABASE), copy.url(_DATABASE, user=manifest.role, password=password), (), again, by_superuser
 
 
 @contextlib.contextmanager
@@ -139,7 +145,7 @@ def _lent(backup: Backup, ground: Ground, *, run_id: str) -> Iterator[_Made]:
         raise AssertionError
     manifest = backup.manifest
     with lent.database(ground.url, run_id=run_id, wanted=manifest.roles, owner=manifest.role) as made:
-        yield made.url, made.owner_url, made.notes, lambda: None
+        yield made.url, made.owner_url, made.notes, lambda: None, None
 
 
 def _needed(backup: Backup, *, rows: bool) -> int:

@@ -1,17 +1,15 @@
-"""Where the target stands: `status`, and the way back from there. Writes nothing."""
+"""Where the target stands: `status`. Writes nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from autopilot.audit import reports
-from autopilot.audit.reports import LastMigration, LastRun
-from autopilot.backups import catalog, fingerprint
+from autopilot.audit.reports import LastRun
+from autopilot.backups import catalog
 from autopilot.backups.catalog import Entry
-from autopilot.errors import Refused
 from autopilot.migrations.plan import Plan, Policy
 from autopilot.postgres.session import Connection, Server, look
-from autopilot.rollback.route import Facts, WayBack, way_back
 from autopilot.workflows import planning, proven
 from autopilot.workflows.proven import RestoreTestStanding
 from autopilot.workflows.reading import reader
@@ -53,47 +51,3 @@ def proof(world: World, connection: Connection) -> RestoreTestStanding:
     """How well the target's backups are proven, as its audit trail tells."""
     last, good = reports.restore_tests(connection)
     return proven.standing(last, good, every_s=world.settings.restore_test_every_s, now=world.clock.now())
-
-
-def rollback_plan(world: World, *, to: str | None) -> WayBack:
-    """`autopilot rollback --plan`: the routes from the last release, or from the run or backup named by `to`.
-
-    Raises Refused (`unknown_run`).
-    """
-    with reader(world.settings) as connection:
-        look(connection)
-        found = reports.migration_of(connection, to) if reports.exists(connection) else None
-        if to is not None and found is None:
-            raise Refused(
-                f"No run and no backup is called {to!r}.",
-                code="unknown_run",
-                hint="`autopilot log` names the runs, `autopilot backup list` the backups.",
-            )
-        return way_back(_facts(world, connection, found))
-
-
-def _facts(world: World, connection: Connection, found: LastMigration | None) -> Facts:
-    entry = None if found is None or found.backup_file is None else _entry(world, found.backup_file)
-    good = entry is not None and entry.state == "good" and entry.manifest is not None
-    absent = entry.manifest.absent.schemas if entry is not None and entry.manifest is not None else ()
-    without = frozenset(entry.manifest.without_data if entry is not None and entry.manifest is not None else ())
-    timeout_s = world.settings.backup_timeout_s
-    rows_now = fingerprint.rows(connection, timeout_s=timeout_s, absent=absent, without=without) if good else None
-    return Facts(
-        run_id=None if found is None else found.run_id,
-        status=None if found is None else found.status,
-        versions=() if found is None else found.versions,
-        backup_file=None if found is None else found.backup_file,
-        backup_good=good,
-        rows_then=entry.manifest.rows if good and entry is not None and entry.manifest is not None else None,
-        rows_now=rows_now,
-        without_data=tuple(sorted(without)),
-        restore_point=None
-        if found is None or found.backup_file is None
-        else reports.restore_point(connection, found.backup_file),
-    )
-
-
-def _entry(world: World, file: str) -> Entry | None:
-    secrets = world.settings.backup_access.signing
-    return next(iter(catalog.entries(world.settings.backups_dir, verify=True, only=file, secrets=secrets)), None)

@@ -103,4 +103,8 @@ def _other_catalog(wanted: Mapping[str, object], found: Mapping[str, object]) ->
 
 
 def _why(cause: AutopilotError | psycopg.Error) -> str:
-    return cause.message if isinstance(cause, AutopilotError) else f"going back failed: {' '.join(str(cause).split())}"
+    return (
+        cause.message.removesuffix(".")
+        if isinstance(cause, AutopilotError)
+        else f"going back failed: {' '.join(str(cause).split())}"
+    )

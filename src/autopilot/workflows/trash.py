@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import psycopg
 
-from autopilot.errors import Refused, RolledBack
+from autopilot.audit import ways_back
+from autopilot.errors import AutopilotError, Refused, RolledBack
+from autopilot.measures import size_in_words
 from autopilot.postgres import lock
 from autopilot.postgres.session import RUN_PREFIX, Connection, look, require_writable, session
 from autopilot.rollback import by_hand, trash
@@ -19,6 +21,8 @@ from autopilot.workflows.world import World
 
 #: Nobody's reads and writes queue longer behind a table that comes back, or goes.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '3s'"
+#: A release does not wait for who reads in the trash: the next one finds it again.
+_SWEEP_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '200ms'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ class Emptied:
 def listed(world: World, *, run_id: str | None = None) -> tuple[Kept, ...]:
     """`autopilot trash list`. Raises what `reader` raises, and Refused (`foreign_trash_schema`)."""
     with reader(world.settings) as connection:
-        return trash.listed(connection, run_id=run_id)
+        return tuple(k for k in trash.listed(connection) if run_id is None or run_id in {k.run_id, k.run})
 
 
 def restore(world: World, entry_id: int) -> PutBack:
@@ -60,17 +64,64 @@ def empty(world: World, *, older_than_days: int | None, run_id: str | None, real
     with _writer(world) as connection:
         chosen = _doomed(world, trash.listed(connection), older_than_days, run_id)
         for kept in chosen:
-            trash.remove(connection, kept)
+            _remove(connection, kept)
     return Emptied(kept=chosen, removed=True)
 
 
-def sweep(world: World) -> Emptied:
-    """What has expired goes; for a maintenance run."""
-    return empty(world, older_than_days=None, run_id=None, really=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a release found expired."""
+
+    gone: tuple[Kept, ...] = ()
+    #: What stays for now, and why, in words.
+    left: tuple[tuple[Kept, str], ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Nothing where nothing had expired."""
+        size = size_in_words(sum(k.size_bytes for k in self.gone))
+        found = [f"{len(self.gone)} expired from the trash, {size}"] if self.gone else []
+        if self.left:
+            kept, why = self.left[0]
+            found.append(f"{len(self.left)} expired in the trash could not go (entry {kept.id}: {why})")
+        return "; ".join(found)
+
+
+def sweep(world: World, connection: Connection) -> Swept:
+    """What has expired goes, each in a transaction of its own, under the lock that the caller holds. Never fails.
+
+    Unlike `trash empty` it takes nothing along that somebody made upon what is kept.
+    """
+    try:
+        expired = trash.doomed(trash.listed(connection), now=world.clock.now())
+    except (psycopg.Error, AutopilotError):
+        return Swept()
+    gone: list[Kept] = []
+    left: dict[int, tuple[Kept, str]] = {}
+    for kept in (*expired, *reversed(expired)):  # what another entry refers to can go once that one has gone
+        if kept in gone or connection.closed:
+            continue
+        try:
+            with connection.transaction():
+                connection.execute(_SWEEP_LOCK_TIMEOUT)
+                _remove(connection, kept, alone=True)
+        except psycopg.Error as cause:
+            left[kept.id] = (kept, cause.diag.message_primary or type(cause).__name__)
+        else:
+            gone.append(kept)
+            left.pop(kept.id, None)
+    return Swept(gone=tuple(gone), left=tuple(left.values()))
+
+
+def _remove(connection: Connection, kept: Kept, *, alone: bool = False) -> None:
+    """Removes it; where a release would need it to be undone, that is written down as lost."""
+    trash.remove(connection, kept, alone=alone)
+    if kept.restored_at is None and kept.how != "conflicts" and ways_back.known(connection):
+        ways_back.emptied(connection, kept.run_id, f"{kept.name}: not in the trash any more")
 
 
 def _doomed(world: World, kept: tuple[Kept, ...], older_than_days: int | None, run_id: str | None) -> tuple[Kept, ...]:
-    if run_id is not None and not any(k.run_id == run_id for k in kept):
+    if run_id is not None and not any(run_id in {k.run_id, k.run} for k in kept):
         raise Refused(
             f"Nothing in the trash is of a run {run_id}.",
             code="unknown_trash", hint="`autopilot trash list` shows what is kept, and of which runs.",

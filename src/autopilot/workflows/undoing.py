@@ -30,18 +30,19 @@ class Back:
         found += [f"{t.table}: {t.restored} rows put back" for t in back if t.restored]
         found += [f"{t.table}: {t.deleted} rows of the release taken out" for t in back if t.deleted]
         found += [f"{t.table}: {t.conflicts} rows changed since stay as they are" for t in back if t.conflicts]
-        found += [note for t in back for note in t.notes]
-        found += [f"{column} stands at another place in its table" for column in self.undone.renumbered]
+        found += [f"{t.table}: {note}" for t in back for note in t.notes]
+        found += self.undone.renumbered
         return (*found, *self.undone.notes, *self.undone.reversal.notes)
 
 
 def go_back(
     connection: Connection, *, before: Snapshot, after: Snapshot | None, kept_as: str, token: str,
-    accept_loss: bool = False, theirs: bool = True, lock_timeout_s: float = 5.0,
+    accept_loss: bool = False, theirs: bool = True, lock_timeout_s: float = 5.0, keep_days: int = 30,
 ) -> Back:  # fmt: skip
     """Undoes a release in the open transaction.
 
-    kept_as: by which the trash knows what it kept. theirs: rows that somebody changed since stay theirs.
+    kept_as: by which the trash knows what it kept. theirs: rows that somebody changed since stay theirs. keep_days: how long the
+    trash keeps what has no place any more.
     Raises Refused and RolledBack as `act.undo` and `returning.undo` do; then nothing of it may be committed.
     """
     entries = trash.listed(connection, run_id=kept_as)
@@ -55,6 +56,7 @@ def go_back(
         connection, before, after=after, token=token, lock_timeout_s=lock_timeout_s, accept_loss=accept_loss,
         covered=covered(entries), fill=fill if entries else None,
     )  # fmt: skip
+    trash.register_undone(connection, undone.kept, kept_as=kept_as, keep_days=keep_days)
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     return Back(undone=undone, tables=tables, rows=filled[0] if filled else Returned())
 

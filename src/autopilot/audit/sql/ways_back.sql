@@ -17,7 +17,7 @@ WHERE w.after_snapshot IS NULL AND m.status = 'success' AND w.undone_at IS NULL
 -- name: releases
 -- What can be undone, the newest first; of what failed only where some of it is in.
 SELECT m.id, m.run_id, m.ran_at, m.versions, m.backup_file, w.kept_as, w.proven, coalesce(w.loses, '{}'),
-       w.before_snapshot IS NOT NULL, w.after_snapshot IS NOT NULL, m.commit_sha
+       w.before_snapshot IS NOT NULL, w.after_snapshot IS NOT NULL, m.commit_sha, m.status = 'success'
 FROM automation.migration_log m LEFT JOIN automation.ways_back w ON w.migration_log_id = m.id
 WHERE w.undone_at IS NULL AND (m.status = 'success' OR (m.status = 'failure' AND w.migration_log_id IS NOT NULL AND (
   EXISTS (SELECT FROM automation.applied_migrations a WHERE a.run_id = m.run_id AND a.version = ANY (m.versions))
@@ -28,12 +28,19 @@ ORDER BY m.id DESC
 -- name: known
 SELECT to_regclass('automation.ways_back') IS NOT NULL
 
+-- name: may_undo
+-- Whether who asks may act as the role that releases run as.
+SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'automation'
+
 -- name: snapshots
 SELECT before_snapshot::text, after_snapshot::text FROM automation.ways_back WHERE migration_log_id = %s
 
 -- name: last_recorded
 SELECT after_snapshot::text, taken_at, run_id FROM automation.ways_back
 WHERE after_snapshot IS NOT NULL AND undone_at IS NULL ORDER BY migration_log_id DESC LIMIT 1
+
+-- name: emptied
+UPDATE automation.ways_back SET loses = loses || %s::text WHERE kept_as = %s AND undone_at IS NULL
 
 -- name: went_back_at_once
 UPDATE automation.runs SET state = 'rolled_back', notes = %s WHERE run_id = %s

@@ -14,7 +14,7 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions a WHERE a.name 
 SELECT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user),
        coalesce(pg_catalog.current_setting('supautils.privileged_extensions', true), '') || ','
            || coalesce(pg_catalog.current_setting('extwlist.extensions', true), ''),
-       pg_catalog.array(SELECT r.rolname::text FROM pg_catalog.pg_roles r)
+       ARRAY(SELECT r.rolname::text FROM pg_catalog.pg_roles r)
 
 -- name: stand_in
 -- Makes what stands in for an extension, and an extension of that name that owns it: IF NOT EXISTS, DROP EXTENSION and a look
@@ -52,8 +52,8 @@ BEGIN
     INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
     VALUES (id, extension, quote_ident(owner)::regrole, to_regnamespace(quote_ident(home)), false, coalesce(release, '1.0'));
     INSERT INTO pg_depend (classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype)
-    SELECT 'pg_extension'::regclass, id, 0, 'pg_namespace'::regclass, to_regnamespace(quote_ident(home)), 0, 'n'
-    WHERE NOT (to_regnamespace(quote_ident(home)) = ANY (there)) AND home IS DISTINCT FROM own OR to_regnamespace(quote_ident(home)) = ANY (there)
+    SELECT 'pg_extension'::regclass, id, 0, 'pg_namespace'::regclass, n.oid, 0, 'n'
+    FROM pg_namespace n WHERE n.nspname = home AND (n.oid = ANY (there) OR home IS DISTINCT FROM coalesce(own, home))
     UNION ALL
     SELECT m.classid, m.objid, 0, 'pg_extension'::regclass, id, 0, 'e'
     FROM {place}.autopilot_in_schema(coalesce(own, home)) m WHERE NOT (m.objid = ANY (there));
@@ -83,14 +83,16 @@ REVOKE ALL ON FUNCTION {place}.autopilot_stand_in(text, text, text, text, boolea
 
 -- name: by_superuser
 -- Makes one extension whoever calls it, for whom it then is: nothing that a caller says is run.
-CREATE FUNCTION pg_catalog.{called}() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $autopilot$
+CREATE FUNCTION {called}() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $autopilot$
 DECLARE
     caller text := CASE pg_catalog.current_setting('role') WHEN 'none' THEN session_user::pg_catalog.text
                                                            ELSE pg_catalog.current_setting('role') END;
+    known boolean := EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) {name});
 BEGIN
     {made};
-    UPDATE pg_catalog.pg_extension SET extowner = pg_catalog.quote_ident(caller)::pg_catalog.regrole
-    WHERE extname OPERATOR(pg_catalog.=) {name} AND extowner OPERATOR(pg_catalog.=) {superuser}::pg_catalog.regrole
-      AND pg_catalog.pg_xact_status(((pg_catalog.pg_current_xact_id()::pg_catalog.text::bigint >> 32 << 32) | xmin::pg_catalog.text::bigint)::pg_catalog.text::pg_catalog.xid8) OPERATOR(pg_catalog.=) 'in progress';
+    IF NOT known THEN
+        UPDATE pg_catalog.pg_extension SET extowner = pg_catalog.quote_ident(caller)::pg_catalog.regrole
+        WHERE extname OPERATOR(pg_catalog.=) {name};
+    END IF;
 END
 $autopilot$

@@ -24,6 +24,7 @@ _ROWS, _NUMBERS, _PUBLISHED, _REFRESH = "TABLE DATA", "SEQUENCE SET", "PUBLICATI
 _BONDS = frozenset({"TRIGGER", "POLICY", "ROW SECURITY"})
 _KEY = "FK CONSTRAINT"
 _KIND = re.compile(r"^(?:[A-Z]+ )+")
+_ASIDE = re.compile(r"__[qr]_[0-9a-f]{8}\Z")
 _NAME_BYTES = 63
 
 
@@ -91,7 +92,7 @@ def require_room(room: Room) -> None:
     if room.locks >= room.lock_room:
         raise Refused(
             f"There are too many objects for one transaction: {room.objects:,} objects take about {room.locks:,} locks, and"
-            f" {LOCK_SHARE:.0%} of {room.max_locks_per_transaction} × {room.sessions} = {room.lock_room:,} may be taken.",
+            f" {LOCK_SHARE:.0%} of {room.max_locks_per_transaction} * {room.sessions} = {room.lock_room:,} may be taken.",
             code="too_many_objects",
             hint="Raise max_locks_per_transaction on the server (it takes a restart), or restore into a new database.",
         )
@@ -110,6 +111,11 @@ def aside(schema: str, token: str, *, letter: str) -> str:
     return schema.encode()[: _NAME_BYTES - len(end)].decode("utf-8", "ignore") + end
 
 
+def is_aside(schema: str) -> bool:
+    """Whether it is called like one that stepped aside: a backup may hold those too, and they are not made again."""
+    return _ASIDE.search(schema) is not None
+
+
 def schemas_in(entries: Iterable[Entry]) -> tuple[str, ...]:
     """The schemas that an archive's items make or lie in."""
     found = [e.name if e.what == "SCHEMA" else e.schema for e in entries]
@@ -117,7 +123,12 @@ def schemas_in(entries: Iterable[Entry]) -> tuple[str, ...]:
 
 
 def stages(
-    entries: Sequence[Entry], schemas: Iterable[str], *, missing: Iterable[str], extensions: Iterable[str], staying: Staying,
+    entries: Sequence[Entry],
+    schemas: Iterable[str],
+    *,
+    missing: Iterable[str],
+    extensions: Iterable[str],
+    staying: Staying,
     owners: Collection[str],
 ) -> Stages:
     """The items that make `schemas` what they were.
@@ -127,8 +138,12 @@ def stages(
     """
     inside, there, lost = frozenset(schemas), frozenset(extensions), frozenset(missing)
     own = frozenset((e.schema, base(e)) for e in entries if e.what not in _ABOUT)
-    mine = [e for e in entries if e.schema in inside and e.what not in _NEVER and e.owner in owners and not _stays(e, staying, own)]
-    rest = [e for e in mine if e.section != "data" and e.what not in _ABOUT | _BONDS | {_KEY, _PUBLISHED, _REFRESH, _ROWS, _NUMBERS}]
+    mine = [
+        e for e in entries if e.schema in inside and e.what not in _NEVER and e.owner in owners and not _stays(e, staying, own)
+    ]
+    rest = [
+        e for e in mine if e.section != "data" and e.what not in _ABOUT | _BONDS | {_KEY, _PUBLISHED, _REFRESH, _ROWS, _NUMBERS}
+    ]
     return Stages(
         extensions=tuple(e for e in entries if e.what == "EXTENSION" and e.name not in there),
         schemas=tuple(e for e in entries if _of_schema(e) in lost),
@@ -146,7 +161,9 @@ def stages(
 
 def of_others(entries: Iterable[Entry], schemas: Collection[str], owners: Collection[str]) -> frozenset[tuple[str, str]]:
     """(schema, name) of what others own there, and what thus is not made again."""
-    return frozenset((e.schema, base(e)) for e in entries if e.schema in schemas and e.what not in _ABOUT and e.owner not in owners)
+    return frozenset(
+        (e.schema, base(e)) for e in entries if e.schema in schemas and e.what not in _ABOUT and e.owner not in owners
+    )
 
 
 def _of_schema(entry: Entry) -> str | None:

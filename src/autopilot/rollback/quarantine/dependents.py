@@ -48,7 +48,10 @@ def read(connection: Session, objects: Sequence[Object], schemas: Sequence[str])
 
     Raises Refused (`quarantine_dependents`) where something cannot be put back.
     """
-    which = {"classes": [f"pg_catalog.{o.catalog.removeprefix('pg_catalog.')}" for o in objects], "objects": [o.oid for o in objects]}
+    which = {
+        "classes": [f"pg_catalog.{o.catalog.removeprefix('pg_catalog.')}" for o in objects],
+        "objects": [o.oid for o in objects],
+    }
     members = connection.execute(_QUERIES["members"], which).fetchall()
     parts: dict[str, Any] = {"classes": [m[0] for m in members], "objects": [m[1] for m in members]}
     crossing: dict[str, dict[int, str]] = defaultdict(dict)
@@ -61,7 +64,9 @@ def read(connection: Session, objects: Sequence[Object], schemas: Sequence[str])
 
 def refuse(those: Sequence[Dependent]) -> None:
     if those:
-        told = "; ".join(f"{d.what} ({d.cannot})" for d in those[:10]) + (f"; and {len(those) - 10} more" if len(those) > 10 else "")
+        told = "; ".join(f"{d.what} ({d.cannot})" for d in those[:10]) + (
+            f"; and {len(those) - 10} more" if len(those) > 10 else ""
+        )
         raise Refused(
             f"These stay, hang on what would be replaced, and cannot be put back by this role: {told}.",
             code="quarantine_dependents",
@@ -69,9 +74,7 @@ def refuse(those: Sequence[Dependent]) -> None:
         )
 
 
-def _known(
-    connection: Session, crossing: Mapping[str, Mapping[int, str]], parts: Mapping[str, Any]
-) -> Iterator[Dependent]:
+def _known(connection: Session, crossing: Mapping[str, Mapping[int, str]], parts: Mapping[str, Any]) -> Iterator[Dependent]:
     version = connection.info.server_version
     makers = {
         "pg_proc": ("functions", _function), "pg_attrdef": ("defaults", _default), "pg_rewrite": ("views", _view),
@@ -86,9 +89,9 @@ def _known(
             for (oid,) in connection.execute(_QUERIES["inherited_keys"], {"oids": list(those)}).fetchall():
                 del those[oid]
         yield from (Dependent(what=words, cannot="it cannot be made again in place") for words in those.values())
-    for catalog, those in crossing.items():
+    for catalog, others in crossing.items():
         if catalog not in makers:
-            yield from (Dependent(what=words, cannot="it cannot be made again in place") for words in those.values())
+            yield from (Dependent(what=words, cannot="it cannot be made again in place") for words in others.values())
 
 
 def _function(row: Sequence[Any], words: str, _version: int) -> Dependent:
@@ -137,11 +140,15 @@ def _key(row: Sequence[Any], words: str, _version: int) -> Dependent:
 
 def _published(connection: Session, schemas: Sequence[str]) -> Iterator[Dependent]:
     query = "publications_with_limits" if connection.info.server_version >= _LIMITS else "publications"
-    for publication, owned, schema, table, columns, rows in connection.execute(_QUERIES[query], {"schemas": list(schemas)}).fetchall():
+    for publication, owned, schema, table, columns, rows in connection.execute(
+        _QUERIES[query], {"schemas": list(schemas)}
+    ).fetchall():
         what = f"{_name(schema, table)} in publication {publication}"
         limits = (f" ({columns})" if columns else "") + (f" WHERE ({rows})" if rows else "")
         add = f"ALTER PUBLICATION {quoted(publication)} ADD TABLE ONLY {_name(schema, table)}{limits}"
-        yield Dependent(what=what, commands=(add,), otherwise=("",), cannot=None if owned else "the publication is another role's")
+        yield Dependent(
+            what=what, commands=(add,), otherwise=("",), cannot=None if owned else "the publication is another role's"
+        )
 
 
 def published(connection: Session, schemas: Sequence[str]) -> tuple[tuple[str, str, str], ...]:

@@ -11,6 +11,7 @@ Before that COMMIT everything is as it was, whoever is killed. What stepped asid
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ from autopilot.rollback.quarantine import session as sessions
 from autopilot.rollback.quarantine.archive import Archive
 from autopilot.rollback.quarantine.choice import Stages
 from autopilot.rollback.quarantine.dependents import Dependent
-from autopilot.rollback.quarantine.inventory import Inventory
+from autopilot.rollback.quarantine.inventory import Counter, Inventory
 from autopilot.rollback.quarantine.orphans import Key, Settled
 from autopilot.rollback.quarantine.replaying import Made, Site
 from autopilot.rollback.quarantine.session import Connection
@@ -57,8 +58,8 @@ class Asked:
     run_id: str
     #: Schemas of the platform, besides NEVER.
     never: Iterable[str]
-    #: Digests of what is there, as `Backup.objects` has them, read in the given transaction.
-    digests: Callable[[Connection], Mapping[str, str]]
+    #: Digests of what is there but for the schemas named, as `Backup.objects` has them, read in the given transaction.
+    digests: Callable[[Connection, tuple[str, ...]], Mapping[str, str]]
     #: Of each answer of the server and of pg_restore.
     timeout_s: float
     #: How long the tables may take to be had.
@@ -66,6 +67,7 @@ class Asked:
     #: On the server's disk, where somebody knows.
     free_bytes: int | None = None
     reached: Callable[[str], None] = lambda _point: None
+    monotonic_s: Callable[[], float] = time.monotonic
 
     @property
     def untouchable(self) -> frozenset[str]:
@@ -88,6 +90,8 @@ class Replaced:
     left: tuple[str, ...]
     #: What differs from the backup and was not touched.
     untouched: tuple[str, ...]
+    #: When the locks were had, by `Asked.monotonic_s`: from then until COMMIT everybody else waits.
+    locked_at_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +111,10 @@ class Plan:
 
 
 def plan(connection: Connection, backup: Backup, asked: Asked) -> Plan:
-    """Looks and decides; changes nothing. Raises Refused (`too_many_objects`, `no_create_right`, `no_room_on_server`, `nothing_owned`)."""
+    """Looks and decides; changes nothing.
+
+    Raises Refused (`too_many_objects`, `no_create_right`, `no_room_on_server`, `nothing_owned`, `backup_unreadable`).
+    """
     with inventory.plain_names(connection):
         there = inventory.read(
             connection, never=asked.untouchable, needed_bytes=backup.database_bytes, free_bytes=asked.free_bytes
@@ -119,7 +126,8 @@ def plan(connection: Connection, backup: Backup, asked: Asked) -> Plan:
     choice.require_room(there.room)
     entries = backup.archive.entries()
     held = {e.name: e.owner for e in entries if e.what == "SCHEMA"}
-    missing = tuple(sorted(s for s, o in held.items() if s not in everything | asked.untouchable and o in owners))
+    known = everything | asked.untouchable
+    missing = tuple(sorted(s for s, o in held.items() if s not in known and o in owners and not choice.is_aside(s)))
     in_backup = frozenset(choice.schemas_in(entries))
     schemas = tuple(sorted({*there.names, *missing}))
     if not schemas:
@@ -127,12 +135,11 @@ def plan(connection: Connection, backup: Backup, asked: Asked) -> Plan:
             "The role owns no schema here that a backup could be put back into.",
             code="nothing_owned", hint="Run as the role that owns the application's schemas.",
         )  # fmt: skip
-    stages = choice.stages(
-        entries, schemas, missing=missing, extensions=extensions, staying=there.staying, owners=owners
-    )
+    stages = choice.stages(entries, schemas, missing=missing, extensions=extensions, staying=there.staying, owners=owners)
     staying = there.staying
     return Plan(
-        inventory=there, stays=staying.foreign | staying.brought | choice.of_others(entries, schemas, owners), stages=stages, schemas=schemas, missing=missing,
+        inventory=there, stages=stages, schemas=schemas, missing=missing,
+        stays=staying.foreign | staying.brought | choice.of_others(entries, schemas, owners),
         new=tuple(s for s in there.names if s not in in_backup and s != "public"),
         keys=orphans.keys(backup.archive.text(stages.foreign_keys)),
     )  # fmt: skip
@@ -146,7 +153,7 @@ def restore(connection: Connection, backup: Backup, asked: Asked) -> Replaced:
     """
     with sessions.explained(), sessions.settled(connection, asked.timeout_s):
         planned = plan(connection, backup, asked)
-        before = asked.digests(connection)
+        before = asked.digests(connection, ())
         asked.reached("X1")
         taken = _taken(connection, asked, planned)
         asked.reached("X2")
@@ -170,7 +177,7 @@ def restore(connection: Connection, backup: Backup, asked: Asked) -> Replaced:
         untouched = prove_objects(connection, backup, asked, before, planned, taken)
     return Replaced(
         token=asked.token, quarantines=taken.quarantines, rows=made.rows, kept=made.kept, settled=made.settled,
-        put_back=back.done, left=back.left, untouched=untouched,
+        put_back=back.done, left=back.left, untouched=untouched, locked_at_s=taken.at_s,
     )  # fmt: skip
 
 
@@ -181,7 +188,9 @@ class Taken:
     inventory: Inventory
     dependents: tuple[Dependent, ...]
     quarantines: Mapping[str, str]
-    counters: Mapping[tuple[str, str], inventory.Counter]
+    #: When the locks were had: from then on everybody else waits.
+    at_s: float
+    counters: Mapping[tuple[str, str], Counter]
 
     def where(self, schema: str) -> str:
         return self.quarantines.get(schema, schema)
@@ -211,11 +220,13 @@ def take(
             connection.execute(view.to(names[view.schema]).encode())
 
     found = sessions.take(connection, read, step_aside, wait_s=asked.lock_wait_s)
-    counters = inventory.counters(connection, found.names)
+    at_s, counters = asked.monotonic_s(), inventory.counters(connection, found.names)
     views = {view.oid for view in found.views}
-    rest = [o.to(names[o.schema]) for o in found.objects if o.oid not in views or o.catalog not in {"pg_class", "pg_catalog.pg_class"}]
+    rest = [
+        o.to(names[o.schema]) for o in found.objects if o.oid not in views or o.catalog not in {"pg_class", "pg_catalog.pg_class"}
+    ]
     sessions.run(connection, ";\n".join(rest), timeout_s=asked.timeout_s, doing="moving what is there aside")
-    return Taken(inventory=found, dependents=dependent, quarantines=names, counters=counters)
+    return Taken(inventory=found, dependents=dependent, quarantines=names, counters=counters, at_s=at_s)
 
 
 def _make(connection: Connection, asked: Asked, planned: Plan, names: Mapping[str, str], rows_xid: str | None) -> None:
@@ -261,10 +272,9 @@ def prove_objects(
     not_proven(tuple(behind))
     if not backup.objects:
         return ()
-    found = proof.objects(
-        backup.objects, before, asked.digests(connection), _as_identified(connection, planned.schemas),
-        quarantines=_as_identified(connection, tuple(taken.quarantines.values())), stays=_stays(planned),
-    )  # fmt: skip
+    now = asked.digests(connection, tuple(taken.quarantines.values()))
+    schemas = _as_identified(connection, planned.schemas)
+    found = proof.objects(backup.objects, before, now, schemas, stays=_stays(planned))
     not_proven(found.wrong)
     return found.untouched
 
@@ -290,5 +300,5 @@ def not_proven(wrong: tuple[str, ...]) -> None:
         told = "; ".join(wrong[:10]) + (f"; and {len(wrong) - 10} more" if len(wrong) > 10 else "")
         raise RolledBack(
             f"what was put back is not what the backup describes: {told}",
-            code="quarantine_not_proven", hint="Take another route, or restore into a new database; report this with --verbose's output.",
+            code="quarantine_not_proven", hint="Take another route, or restore into a new database; report it.",
         )  # fmt: skip

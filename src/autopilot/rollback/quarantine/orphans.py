@@ -63,8 +63,7 @@ def keys(text: str) -> tuple[Key, ...]:
         start = one.stmt_location
         words = raw[start : start + one.stmt_len if one.stmt_len else len(raw)].decode().strip()
         statement = one.stmt.alter_table_stmt
-        for command in statement.cmds:
-            found.append(_key(statement.relation, getattr(command.alter_table_cmd, "def").constraint, words))
+        found += [_key(statement.relation, getattr(c.alter_table_cmd, "def").constraint, words) for c in statement.cmds]
     return tuple(found)
 
 
@@ -103,28 +102,32 @@ def _settle(connection: Session, key: Key, placed: Callable[[str], str]) -> Iter
     """`=` between the columns as the key's own index would have it."""
     child = _table(connection, placed(key.schema), key.table)
     parent = _table(connection, placed(key.parent_schema), key.parent)
-    orphan = orphans(key, child, parent)
+    orphan = orphans(key, parent)
     row = connection.execute(f"SELECT count(*) FROM {child.sql} c WHERE {orphan}".encode()).fetchone()
     if not row or not row[0]:
         return
     how = _ACTIONS[key.on_delete]
-    for manner in ([how, "deleted"] if how == "set to the default" else [how]):
-        rows = connection.execute(_command(key, child, orphan, manner).encode()).rowcount
+    for manner in [how, "deleted"] if how == "set to the default" else [how]:
+        rows = connection.execute(_command(key, child.sql, orphan, manner).encode()).rowcount
         if rows > 0:
             yield Settled(
-                table=f"{key.schema}.{key.table}", constraint=key.name, parent=f"{key.parent_schema}.{key.parent}", how=manner, rows=rows
+                table=f"{key.schema}.{key.table}",
+                constraint=key.name,
+                parent=f"{key.parent_schema}.{key.parent}",
+                how=manner,
+                rows=rows,
             )
 
 
-def _command(key: Key, child: Live, orphan: str, how: str) -> str:
+def _command(key: Key, child: str, orphan: str, how: str) -> str:
     if how == "deleted":
-        return f"DELETE FROM {child.sql} c WHERE {orphan}"
+        return f"DELETE FROM {child} c WHERE {orphan}"
     value = "NULL" if how == "set to null" else "DEFAULT"
     columns = ", ".join(f"{quoted(column)} = {value}" for column in key.set_columns or key.columns)
-    return f"UPDATE {child.sql} c SET {columns} WHERE {orphan}"
+    return f"UPDATE {child} c SET {columns} WHERE {orphan}"
 
 
-def orphans(key: Key, child: Live, parent: Live) -> str:
+def orphans(key: Key, parent: Live) -> str:
     """The condition on a child's row `c` that its parent is missing."""
     filled = " AND ".join(f"c.{quoted(column)} IS NOT NULL" for column in key.columns)
     equal = " AND ".join(
@@ -156,4 +159,3 @@ def moved(settled: Sequence[Settled]) -> dict[str, int]:
         if one.how == "deleted":
             total[one.table] = total.get(one.table, 0) + one.rows
     return total
-

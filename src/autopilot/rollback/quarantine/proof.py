@@ -18,7 +18,7 @@ class Compared:
 
 def objects(
     expected: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str], schemas: Collection[str], *,
-    quarantines: Collection[str] = (), stays: Callable[[str], bool] = lambda _name: False,
+    stays: Callable[[str], bool] = lambda _name: False,
 ) -> Compared:  # fmt: skip
     """Digests of definitions by PostgreSQL's own name for each object, in the backup, before and after.
 
@@ -26,8 +26,6 @@ def objects(
     """
     wrong, untouched = [], []
     for name in sorted({*expected, *before, *after}):
-        if _place(name) in quarantines or any(name == f"schema {q}" for q in quarantines):
-            continue
         wanted, was, now = expected.get(name), before.get(name), after.get(name)
         if now == wanted:
             continue
@@ -63,4 +61,3 @@ def rows(expected: Mapping[str, int], loaded: Mapping[str, int]) -> tuple[str, .
         for table, count in sorted(expected.items())
         if table in loaded and loaded[table] != count
     )
-

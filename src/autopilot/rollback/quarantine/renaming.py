@@ -11,7 +11,8 @@ from autopilot.rollback.live import quoted
 
 #: Literals of these types are names, looked up when the command runs.
 _NAME_TYPES = frozenset({
-    b"regclass", b"regtype", b"regproc", b"regprocedure", b"regoper", b"regoperator", b"regconfig", b"regdictionary", b"regcollation",
+    b"regclass", b"regtype", b"regproc", b"regprocedure", b"regoper", b"regoperator",
+    b"regconfig", b"regdictionary", b"regcollation",
 })  # fmt: skip
 
 
@@ -86,7 +87,9 @@ class _Columns:
                 f"The backup's definitions cannot be made beside the live ones: {' '.join(str(cause).split())[:200]}",
                 code="cannot_stage", hint="Restore in place, in one transaction, instead.",
             ) from cause  # fmt: skip
-        return frozenset(node.location for _, node in postgast.walk(tree) if type(node).__name__ == "ColumnRef" and _is_column(node))
+        return frozenset(
+            node.location for _, node in postgast.walk(tree) if type(node).__name__ == "ColumnRef" and _is_column(node)
+        )
 
 
 def _is_column(node: Any) -> bool:

@@ -57,7 +57,7 @@ def load(site: Site, made: Made) -> None:
                 with cursor.copy(statement.encode()) as target:
                     for piece in copy.pieces:
                         target.write(piece)
-                made.rows[f"{copy.entry.schema}.{copy.entry.name}"] = cursor.rowcount
+                made.rows[f"{copy.schema}.{copy.table}"] = cursor.rowcount
             if not reached:
                 reached = True
                 site.reached("X3")
@@ -83,7 +83,9 @@ def take_over(site: Site, made: Made, tables: Sequence[str], live_schema: Callab
             )  # fmt: skip
         listed = ", ".join(quoted(c) for c in shared)
         types = _types(connection, ours)
-        values = ", ".join(f"{quoted(c)}::text::{types[c]}" if types[c].startswith('"') or "." in types[c] else quoted(c) for c in shared)
+        values = ", ".join(
+            f"{quoted(c)}::text::{types[c]}" if types[c].startswith('"') or "." in types[c] else quoted(c) for c in shared
+        )
         done = connection.execute(
             f"INSERT INTO {ours} ({listed}) OVERRIDING SYSTEM VALUE SELECT {values} FROM ONLY {theirs}".encode()
         )
@@ -102,8 +104,10 @@ def _types(connection: Connection, table: str) -> dict[str, str]:
     return dict(rows)
 
 
-def tie(site: Site, made: Made, keys: Sequence[Key], *, doubtful: Callable[[Key], bool], left_for_later: Callable[[Key], bool]) -> None:
-    """Indexes and keys; then rows whose parents are gone; then foreign keys, triggers, policies, rights, comments, and what is counted."""
+def tie(
+    site: Site, made: Made, keys: Sequence[Key], *, doubtful: Callable[[Key], bool], left_for_later: Callable[[Key], bool]
+) -> None:
+    """Indexes and keys; then rows whose parents are gone; then foreign keys, triggers, policies, rights, comments, full views."""
     _run(site, site.stages.keys, "making the backup's indexes and keys")
     made.settled += orphans.settle(site.connection, keys, doubtful, placed=site.placed)
     text = ";\n".join(key.text for key in keys if not left_for_later(key))

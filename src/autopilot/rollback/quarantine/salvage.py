@@ -75,7 +75,8 @@ def listed(connection: Session) -> tuple[Quarantine, ...]:
         if told is not None:
             found.append(
                 Quarantine(
-                    name=schema, schema=told["schema"], token=told["token"], run_id=str(told.get("run", "")), at=str(told.get("at", "")),
+                    name=schema, schema=told["schema"], token=told["token"], run_id=str(told.get("run", "")),
+                    at=str(told.get("at", "")),
                     rows_xid=str(told.get("rows") or told.get("xid", "")), tables=tables, size_bytes=size,
                 )
             )  # fmt: skip
@@ -158,7 +159,9 @@ def bring(
                 overwritten = connection.execute(pair.update().encode()).rowcount if overwrite else 0
                 left = _count(connection, pair.only_kept())
                 if inserted or overwritten or left:
-                    found.append(Brought(table=f"{table.schema}.{table.name}", inserted=inserted, overwritten=overwritten, left=left))
+                    found.append(
+                        Brought(table=f"{table.schema}.{table.name}", inserted=inserted, overwritten=overwritten, left=left)
+                    )
         return tuple(found)
 
 
@@ -177,7 +180,9 @@ def _pair(connection: Session, quarantine: Quarantine, name: str, table: Live) -
     kept = live.read(connection, oid=0, schema=quarantine.name, name=name)
     types = {} if kept is None else {c.name: c.type for c in kept.columns}
     values = {
-        c.name: f"s.{quoted(c.name)}" + ("" if types[c.name] == c.type else f"::text::{c.type}") for c in table.columns if c.name in types
+        c.name: f"s.{quoted(c.name)}" + ("" if types[c.name] == c.type else f"::text::{c.type}")
+        for c in table.columns
+        if c.name in types
     }
     return Apart(table=table, kept=_at(quarantine, name), values=values)
 

@@ -19,10 +19,12 @@ from autopilot.rollback.quarantine.inventory import Inventory
 Connection = BoundedConnection
 
 #: What pg_restore would set, but for this transaction alone. Locks on what stays (auth.users) are not waited for without end.
+#: Without jit: to compile our questions about the catalog takes ten times as long as to answer them.
 _SETTINGS = {
     "search_path": "", "check_function_bodies": "off", "row_security": "off", "xmloption": "content",
     "standard_conforming_strings": "on", "client_min_messages": "warning", "statement_timeout": "0", "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "60s", "default_tablespace": "", "transform_null_equals": "off",
+    "jit": "off",
 }  # fmt: skip
 _ONLY_SINCE = {"transaction_timeout": (170000, "0"), "client_connection_check_interval": (140000, "2s")}
 #: While a table is waited for, everybody who comes later waits behind us: briefly, then we let go and come again.
@@ -93,7 +95,9 @@ def _near(text: str, position: int | None) -> str:
     return f" (at: {' '.join(line.split())})"
 
 
-def take(connection: Connection, read: Callable[[], Inventory], set_aside: Callable[[Inventory], None], *, wait_s: float) -> Inventory:
+def take(
+    connection: Connection, read: Callable[[], Inventory], set_aside: Callable[[Inventory], None], *, wait_s: float
+) -> Inventory:
     """All tables locked, in one order and at once or not at all; views first, as their readers lock them before the tables.
 
     Nobody waits for us longer than a moment: first we only try, then we wait briefly, let go and try again.
@@ -110,13 +114,14 @@ def take(connection: Connection, read: Callable[[], Inventory], set_aside: Calla
                 set_aside(found)
                 _lock(connection, found.tables, at_once=tries <= _POLITE_TRIES)
                 _wait_at_most(connection, None)
-            return found
         except _BUSY as cause:
             if time.monotonic() >= deadline_s:
                 raise RolledBack(
                     f"the tables could not be had within {wait_s:.0f} s: {cause.diag.message_primary}",
                     code="quarantine_locked", hint="Others use these tables; run again when they are done.", retryable=True,
                 ) from cause  # fmt: skip
+        else:
+            return found
         time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311 - no secret: who comes again, comes at another moment
 
 
@@ -152,6 +157,6 @@ def _because(cause: psycopg.Error) -> RolledBack:
     code, hint = "quarantine_failed", "Do as the message says and run again, or restore into a new database."
     if isinstance(cause, errors.DiskFull):
         code, hint = "no_room_on_server", "Make the server's disk larger, then run again."
-    return RolledBack(f"the backup could not be put in place: {cause.diag.message_primary or cause}{detail}", code=code, hint=hint)
-
-
+    return RolledBack(
+        f"the backup could not be put in place: {cause.diag.message_primary or cause}{detail}", code=code, hint=hint
+    )

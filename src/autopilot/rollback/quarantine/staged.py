@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autopilot.errors import Refused, RolledBack
+from autopilot.postgres.queries import named
 from autopilot.rollback import live
 from autopilot.rollback.live import quoted
 from autopilot.rollback.quarantine import choice, default_rights, in_place, inventory, orphans, replaying
@@ -27,7 +28,6 @@ from autopilot.rollback.quarantine.orphans import Key
 from autopilot.rollback.quarantine.renaming import Renaming
 from autopilot.rollback.quarantine.replaying import Made, Site
 from autopilot.rollback.quarantine.session import Connection
-from autopilot.postgres.queries import named
 
 STAGING = "Autopilot staging "
 _QUERIES = named(__file__, "staged.sql")
@@ -130,7 +130,7 @@ def swap(connection: Connection, backup: Backup, asked: Asked, ready: Staged) ->
     """
     with sessions.explained(), sessions.settled(connection, asked.timeout_s):
         planned = ready.plan
-        before = asked.digests(connection)
+        before = asked.digests(connection, tuple(ready.names.values()))
         moves = inventory.objects(connection, tuple(ready.names.values()))
         asked.reached("X4")
         taken = in_place.take(connection, asked, lambda: _again(connection, asked, planned), planned, rows_xid=ready.rows_xid)
@@ -146,10 +146,10 @@ def swap(connection: Connection, backup: Backup, asked: Asked, ready: Staged) ->
         replaying.count_on(site, taken.counters)
         _refresh(connection, planned.schemas, asked.timeout_s)
         back = in_place.put_in_order(site, taken, planned.schemas)
-        untouched = in_place.prove_objects(connection, backup, asked, _without_staging(before, ready), planned, taken)
+        untouched = in_place.prove_objects(connection, backup, asked, before, planned, taken)
     return Replaced(
         token=asked.token, quarantines=taken.quarantines, rows=made.rows, kept=made.kept, settled=made.settled,
-        put_back=back.done, left=back.left, untouched=untouched,
+        put_back=back.done, left=back.left, untouched=untouched, locked_at_s=taken.at_s,
     )  # fmt: skip
 
 
@@ -187,12 +187,6 @@ def _refresh(connection: Connection, schemas: Sequence[str], timeout_s: float) -
     names = [row[0] for row in connection.execute(_QUERIES["calling_views"], {"schemas": list(schemas)}).fetchall()]
     text = ";\n".join(f"REFRESH MATERIALIZED VIEW {name}" for name in names)
     sessions.run(connection, text, timeout_s=timeout_s, doing="filling the backup's materialized views")
-
-
-def _without_staging(before: Mapping[str, str], ready: Staged) -> Mapping[str, str]:
-    """What was there, without what was made ready."""
-    places = tuple(ready.names.values())
-    return {name: digest for name, digest in before.items() if not any(place in name for place in places)}
 
 
 def sweep(connection: Connection) -> tuple[str, ...]:

@@ -106,6 +106,16 @@ SELECT n.oid IS NOT NULL,
        EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'kept')
 FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = 'autopilot_trash'
 
+-- name: standing
+-- Whether there is such a schema, whether we may do with it as its owner does, with what is in it too, and whether we could make it.
+SELECT n.oid IS NOT NULL,
+       n.oid IS NULL OR pg_catalog.pg_has_role(n.nspowner, 'USAGE'),
+       NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname IN ('kept', 'images', 'moments')
+                     AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')),
+       pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
+       current_user::text
+FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = 'autopilot_trash'
+
 -- name: kept
 SELECT id, run_id, version, statement, what, how, schema_name, table_name, columns, table_oid::bigint, kept_as, rows, bytes, kept_at,
        expires_at, restored_at, notes, details::text
@@ -131,6 +141,36 @@ INSERT INTO autopilot_trash.kept (id, run_id, version, statement, what, how, sch
 SELECT %(id)s, run_id, version, statement, 'rows', 'conflicts', schema_name, table_name, table_oid, %(kept_as)s, %(rows)s, %(bytes)s,
        greatest(expires_at, pg_catalog.now() + (expires_at - kept_at)), %(notes)s
 FROM autopilot_trash.kept WHERE id = %(of)s
+
+-- name: trashed
+-- What the way back has just put there: name, OID, the parent that it is a partition of.
+SELECT c.relname::text, c.oid::bigint, i.inhparent::bigint
+FROM pg_catalog.pg_class c
+LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid AND c.relispartition
+WHERE c.relnamespace = 'autopilot_trash'::pg_catalog.regnamespace AND c.relname = ANY (%s::text[])
+
+-- name: register_undone
+-- `names`: oid, quoted name, word. `numbers`: of a copy, the number that each column had; else null.
+INSERT INTO autopilot_trash.kept (run_id, version, statement, what, how, schema_name, table_name, columns, table_oid, kept_as, rows, bytes,
+                                  expires_at, details)
+SELECT %(run_id)s, 'undo', 0, CASE WHEN %(numbers)s::jsonb IS NULL THEN 'table' ELSE 'column' END,
+       CASE WHEN %(numbers)s::jsonb IS NULL THEN 'move' ELSE 'copy' END, %(schema)s, %(table)s, %(columns)s::text[], %(table_oid)s,
+       c.relname, %(rows)s, pg_catalog.pg_total_relation_size(c.oid), pg_catalog.now() + pg_catalog.make_interval(days => %(days)s),
+       pg_catalog.jsonb_build_object('undone', true, 'key', %(key)s::jsonb, 'keys', '[]'::jsonb, 'attach', NULL, 'moved', %(moved)s::jsonb, 'names', (
+           SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+               'oid', x.value -> 0, 'word', x.value ->> 2, 'schema', p.parts[1], 'name', p.parts[2]) ORDER BY x.nth), '[]')
+           FROM pg_catalog.jsonb_array_elements(%(names)s::jsonb) WITH ORDINALITY x (value, nth),
+                LATERAL (SELECT pg_catalog.parse_ident(x.value ->> 1) AS parts) p
+       ), 'columns', (
+           SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+               'attnum', CASE WHEN %(numbers)s::jsonb IS NULL THEN a.attnum ELSE coalesce((%(numbers)s::jsonb ->> a.attname)::integer, 0) END,
+               'name', a.attname, 'type', pg_catalog.format_type(a.atttypid, a.atttypmod), 'expression', pg_catalog.quote_ident(a.attname),
+               'generated', a.attgenerated <> '', 'identity', a.attidentity,
+               'kept_as_text', %(numbers)s::jsonb IS NULL AND t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace) ORDER BY a.attnum)
+           FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+       ))
+FROM pg_catalog.pg_class c WHERE c.oid = %(oid)s::pg_catalog.oid
 
 -- name: restored
 UPDATE autopilot_trash.kept SET restored_at = pg_catalog.clock_timestamp(), notes = %s WHERE id = %s
