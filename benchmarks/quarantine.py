@@ -45,13 +45,15 @@ def main() -> int:
             ready.append(_put_back(target, backup, stage=True))
     middle = sorted(plain)[ROUNDS // 2]
     in_place = sorted(done.stalled_ms / 1000 for done, _ in ours)[ROUNDS // 2]
+    # each against its neighbour in time: both hear the same noise of the machine
+    times = sorted(done.stalled_ms / 1000 / beside for (done, _), beside in zip(ours, plain, strict=True))[ROUNDS // 2]
     whole = sorted(done.duration_ms / 1000 for done, _ in ready)[ROUNDS // 2]
     return finish(
         [
             Row(what="the database", value=size / MB, unit="MB", note="108 tables" if size >= LEAST_BYTES else "too small"),
             Row(what="pg_restore into an empty database", value=middle, unit="s"),
             Row(what="in place, first lock to COMMIT", value=in_place, unit="s"),
-            Row(what="in place / pg_restore", value=in_place / middle, unit="x", limit=TIMES_PG_RESTORE),
+            Row(what="in place / pg_restore", value=times, unit="x", limit=TIMES_PG_RESTORE),
             Row(what="staged, all of it", value=whole, unit="s"),
             Row(what="staged: the swap, at most", value=max(d.stalled_ms for d, _ in ready) / 1000, unit="s", limit=STALLED_S),
             Row(what="staged: the application's longest wait", value=max(wait for _, wait in ready), unit="s", limit=STALLED_S),

@@ -26,7 +26,8 @@ _COMMON = "create table effects (label text); create table writes (n int primary
 #: One snapshot of all that is not ours: relations, columns, indexes, constraints, enum labels, procedures, effects.
 _SHAPE = """
 with mine as (select oid, nspname from pg_namespace
-              where nspname not in ('automation', 'supabase_migrations', 'information_schema') and nspname !~ '^pg_'),
+              where nspname not in ('automation', 'autopilot_trash', 'supabase_migrations', 'information_schema')
+                and nspname !~ '^pg_'),
      found as (
   select 'relation ' || nspname || '.' || relname || ' ' || relkind::text from pg_class c join mine on mine.oid = relnamespace
   union all
