@@ -113,10 +113,17 @@ def went_back_at_once(connection: Connection, run_id: str, *, notes: str) -> Non
     connection.execute(_QUERIES["went_back_at_once"], (notes, run_id))
 
 
-def forget(connection: Connection, versions: tuple[str, ...]) -> None:
-    """Those versions are not in any more: they are pending again."""
+def forget(connection: Connection, versions: tuple[str, ...], *, progress: str = "[]") -> None:
+    """Those versions are not in any more: they are pending again, or begun as `progress` tells."""
     for query in ("forget_supabase", "forget_segments", "forget_ledger"):
         connection.execute(_QUERIES[query], (list(versions),))
+    connection.execute(_QUERIES["put_progress"], (progress,))
+
+
+def progress(connection: Connection, versions: tuple[str, ...]) -> str:
+    """How far files that were begun have come: their rows, for `forget`."""
+    row = connection.execute(_QUERIES["progress"], (list(versions),)).fetchone()
+    return "[]" if row is None else str(row[0])
 
 
 def remade_since(connection: Connection, log_id: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from autopilot.audit import ways_back
 from autopilot.clock import elapsed_ms
 from autopilot.errors import AutopilotError
 from autopilot.migrations import catalog
@@ -45,8 +46,10 @@ def there_and_back(
     """`seen`: what the same files did on another copy. Raises Refused (`refused_in_rehearsal`)."""
     flown, keeps_rows = seen.transactions, flight.world.settings.keep_rows != "off"
     migrations = tuple(m for batch in batches for m in batch)
+    versions = tuple(m.version for m in migrations)
     with session(url, application_name=READER_NAME) as connection:
         was, catalog_was = contents.read(connection), read(connection)
+        begun = ways_back.progress(connection, versions)
         kept = _kept(connection, migrations, flown, _KEPT_AS, not_watched, keeps_rows=keeps_rows)
         watch = Watch(there=catalog.relations(connection))
         _fly(flight, url, batches, kept, watch)
@@ -55,7 +58,7 @@ def there_and_back(
         try:
             with connection.transaction():
                 go_back(connection, before=catalog_was, after=catalog_is, kept_as=_KEPT_AS, token=_KEPT_AS)
-                _forget(connection, migrations)
+                ways_back.forget(connection, versions, progress=begun)
         except (AutopilotError, psycopg.Error) as cause:
             back_ms = elapsed_ms(flight.world.clock, begun_s)
             loses = (*kept.loses, _why(cause))
@@ -63,12 +66,8 @@ def there_and_back(
         back_ms = elapsed_ms(flight.world.clock, begun_s)
         different = contents.differences(was, contents.read(connection))
         if not different:
-            _fly(
-                flight,
-                url,
-                batches,
-                _kept(connection, migrations, flown, f"{_KEPT_AS}_again", not_watched, keeps_rows=keeps_rows),
-            )
+            again = _kept(connection, migrations, flown, f"{_KEPT_AS}_again", not_watched, keeps_rows=keeps_rows)
+            _fly(flight, url, batches, again)
             different = _other_catalog(portrait(catalog_is), portrait(read(connection)))
     loses = kept.loses + tuple(f"going back left a difference: {d}" for d in different[:5])
     return WayBackProof(proven=not loses, loses=loses, back_ms=back_ms, transactions=tuple(watch.transactions))
@@ -86,12 +85,6 @@ def _fly(
 ) -> None:
     for batch in batches:
         fly(flight, url, batch, watch=watch, keeping=kept.keeping)
-
-
-def _forget(connection: Connection, migrations: tuple[Migration, ...]) -> None:
-    from autopilot.audit import ways_back
-
-    ways_back.forget(connection, tuple(m.version for m in migrations))
 
 
 def _other_catalog(wanted: Mapping[str, object], found: Mapping[str, object]) -> list[str]:

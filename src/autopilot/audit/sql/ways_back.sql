@@ -71,3 +71,10 @@ DELETE FROM automation.applied_migrations WHERE version = ANY (%s)
 DELETE FROM automation.ways_back
 WHERE taken_at < now() - make_interval(days => %s)
   AND migration_log_id < (SELECT max(migration_log_id) FROM automation.ways_back)
+
+-- name: progress
+SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]')::text FROM automation.migration_segments s WHERE version = ANY (%s)
+
+-- name: put_progress
+INSERT INTO automation.migration_segments
+SELECT * FROM jsonb_populate_recordset(NULL::automation.migration_segments, %s::jsonb)

@@ -5,7 +5,8 @@
 -- name: settings
 SELECT pg_catalog.set_config(name, value, true) FROM (VALUES
     ('search_path', ''), ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), ('TimeZone', 'UTC'), ('bytea_output', 'hex'),
-    ('extra_float_digits', '1'), ('xmloption', 'content'), ('lc_monetary', 'C'), ('row_security', 'off')
+    ('extra_float_digits', '1'), ('xmloption', 'content'), ('lc_monetary', 'C'), ('row_security', 'off'),
+    ('jit', 'off')  -- compiling these queries takes ten times as long as running them
 ) AS pinned (name, value)
 
 -- name: objects
