@@ -85,10 +85,11 @@ def _database_ms(look: Look) -> int:
 
 
 def _echoed(look: Look) -> str | None:
-    """The commit in the health API's JSON, its header, or the page's meta tag. An API that complains may tell its commit too."""
-    for reply in (look.health, look.site):
-        if reply is None or (reply is look.site and not _fine(reply)):
-            continue
+    """The commit in the health API's JSON, its header, or the page's meta tag. Where
+    nothing that is fine tells it, an API that complains may."""
+    answered = [reply for reply in (look.health, look.site) if reply is not None]
+    fine = [reply for reply in answered if _fine(reply)]
+    for reply in (*fine, *(r for r in answered if r is look.health and r not in fine)):
         for found in (*_from_json(reply), reply.headers.get("x-commit", ""), _from_meta(reply)):
             if _COMMIT.match(found.lower()):
                 return found.lower()
