@@ -45,7 +45,8 @@ QUERIES = {
     "dashboard": "SELECT * FROM automation.dashboard_stats;",
 }
 TABLES = (
-    "applied_migrations", "deployment_log", "health_log", "migration_log", "migration_segments", "restore_tests", "runs",
+    "applied_migrations", "deployment_log", "health_log", "migration_log", "migration_segments", "rehearsed_files",
+    "restore_points", "restore_tests", "runs", "ways_back",
     "schema_versions",
 )  # fmt: skip
 VIEWS = (
@@ -416,7 +417,7 @@ def test_after_a_refusal_only_the_release_before_it_can_be_undone(released: Cli)
     released.write(SECOND, "select 1/0;\n")
     assert released("migrate").code == 1
     told = document(released("rollback", "--plan", "--json"))
-    assert SECOND.split("_")[0] not in told["summary"]
+    assert SECOND.split("_", maxsplit=1)[0] not in told["summary"]
     assert [r["name"] for r in told["routes"]] == [r["name"] for r in before["routes"]]
 
 
