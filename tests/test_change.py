@@ -176,7 +176,7 @@ def test_plan_and_ledger_say_what_each_file_means(cli: Cli, database: Database) 
     assert "4_gone.sql  (1 statement, irreversible)" in planned.out
     ran = cli("migrate", "--no-deploy")
     assert ran.code == 0, ran.err
-    assert "Locks users in ACCESS EXCLUSIVE mode: reads and writes wait while it is held." in ran.err
+    assert "Locks users in ACCESS EXCLUSIVE mode: reads and writes wait while it is held, about " in ran.err
     assert "posts" not in "".join(line for line in ran.err.splitlines() if "Locks" in line)
     assert database.rows("select version, change, changes from automation.applied_migrations order by version") == [
         ("1", "expand", ["expand", "expand"]),

@@ -68,6 +68,18 @@ WRITES: dict[str, tuple[str, tuple[str | Step, ...], tuple[str, ...]]] = {
          "update log set at = 9 where what = 'c'"),
         ("log",),
     ),
+    "no key, again and again": (
+        ("create table log (what text, at int); insert into log select 'a', g % 5 from generate_series(1, 50) g;"
+         " create table src (id int primary key); insert into src select generate_series(1, 200);"
+         " create function noted() returns trigger language plpgsql as $$begin insert into log values ('s', new.id % 3);"
+         " update log set at = at + 1 where what = 'a' and at = new.id % 7; return null; end$$;"
+         " create trigger t after update on src for each row execute function noted()"),
+        ("update src set id = id + 1000", "update log set what = 'b' where at > 20", "delete from log where what = 'b'",
+         "insert into log values ('x', 1), ('x', 1)", "update log set at = at + 1 where what = 'x'",
+         "delete from log where ctid = (select min(ctid) from log where what = 'x')",
+         "update log set what = what where at = 2", "update log set at = -at"),
+        ("log", "src"),
+    ),
     "odd names": (
         ('create table "Or""der Ünï 😀" ("the ""key""" int primary key, "select" text, "c1" text);'
         """ insert into "Or""der Ünï 😀" select g, 'it''s', E'\\\\' from generate_series(1, 9) g"""),
@@ -376,6 +388,36 @@ def test_rows_that_others_changed_since_stay_theirs_and_ours_are_kept(database: 
     entry = next(k for k in kept(database) if k.how == "conflicts" and k.table == "orders")
     held = database.rows(f"select key, before ->> 'note', theirs ->> 'note' from autopilot_trash.{entry.kept_as} order by 1")
     assert held == [("2", "o2", "theirs"), ("3", "o3", None)]
+
+
+def test_of_rows_without_a_key_those_that_others_changed_since_stay_theirs(database: Database) -> None:
+    database.run(
+        "create table log (what text, at int, note text); create unique index on log (note);"
+        " insert into log select 'a', g, 'n' || g from generate_series(1, 6) g"
+    )
+    steps = (
+        "update log set at = at + 10",
+        "update log set at = at + 10",
+        "delete from log where at = 26",
+        "insert into log values ('b', 1)",
+    )
+    run_id = migrated(database, *steps, touched=("log",))
+    database.run(
+        "update log set what = 'theirs' where at = 21; delete from log where at = 22; update log set at = 5 where what = 'b';"
+        " insert into log values ('new', 7, 'n6')"
+    )
+    found = undone(database, run_id)
+    assert database.rows("select what, at, note from log order by 1, 2") == [
+        ("a", 3, "n3"), ("a", 4, "n4"), ("a", 5, "n5"), ("b", 5, None), ("new", 7, "n6"), ("theirs", 21, "n1"),
+    ]  # fmt: skip
+    assert sorted((c.key, c.why) for c in found.conflicts) == [
+        ("(a,21,n1)", "changed or deleted since"), ("(a,22,n2)", "changed or deleted since"),
+        ("(a,6,n6)", 'duplicate key value violates unique constraint "log_note_idx"'), ("(b,1,)", "changed or deleted since"),
+    ]  # fmt: skip
+    [entry] = [k for k in kept(database) if k.how == "conflicts"]
+    assert database.rows(f"select before from autopilot_trash.{entry.kept_as} where key = '(a,21,n1)'") == [
+        ({"what": "a", "at": 1, "note": "n1"},),
+    ]  # fmt: skip
 
 
 def test_told_to_rows_of_others_give_way_and_are_kept(database: Database) -> None:

@@ -27,6 +27,7 @@ _COUNT = named(__file__, "forecast.sql")["count"]
 DURABILITY = 1.3
 #: Behind one look at the clock on the copy lies the look itself.
 _LOOK_MS = 0.3
+_COUNTS = 4
 #: The same counting on two machines says nothing beyond these.
 _SLOWEST, _FASTEST = 20.0, 0.5
 
@@ -67,10 +68,10 @@ class Forecast:
 
 
 def counting_ms(connection: Connection) -> float:
-    """How long the server takes to count and hash 100,000 numbers, at best of three; about 30 ms of one core's work."""
+    """How long the server takes to count and hash 100,000 numbers: about 30 ms of one core's work."""
     with patient(connection, 30):
-        rows = [connection.execute(_COUNT).fetchone() for _ in range(3)]
-    return min(float(row[0]) for row in rows if row is not None)
+        row = connection.execute(_COUNT).fetchone()
+    return float(row[0]) if row is not None else 0.0
 
 
 def trip_ms(connection: Connection, clock: Clock) -> float:
@@ -81,6 +82,14 @@ def trip_ms(connection: Connection, clock: Clock) -> float:
         connection.execute("SELECT")
         times.append((clock.monotonic_s() - begun_s) * 1000)
     return round(min(times), 3)
+
+
+def compared(target: Connection, copy: Connection, clock: Clock) -> Pace:
+    """Each counts in turn, so that what else the machines do meanwhile troubles both."""
+    counts = [(counting_ms(target), counting_ms(copy)) for _ in range(_COUNTS)]
+    return pace(
+        target_ms=min(of for of, _ in counts), copy_ms=min(of for _, of in counts), trip_ms=trip_ms(target, clock),
+    )  # fmt: skip
 
 
 def pace(*, target_ms: float, copy_ms: float, trip_ms: float) -> Pace:

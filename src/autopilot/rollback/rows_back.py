@@ -6,14 +6,11 @@ holds what it should), so a step may be tried again: first in bulk, and where a 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
-
-from autopilot.rollback import live, trash
+from autopilot.rollback import live, row_by_row, trash
 from autopilot.rollback.image import Image, Left, Tally, has_parent, live_row, referring, row
 from autopilot.rollback.live import Live, Session, quoted
 from autopilot.rollback.trash import Kept
@@ -214,34 +211,14 @@ class Rows:
         )
 
     def _step(self, text: str) -> int:
-        """In bulk; where a constraint stands in the way, row by row, forwards and backwards until nothing moves any more."""
-        try:
-            with self.connection.transaction():
-                return self._run(text)
-        except psycopg.IntegrityError:
-            self._index()
-            one = text.replace(f"{self.work} w", f"(SELECT * FROM {self.work} WHERE id = $1) w", 1).replace("'", "''")
-            done, orders = 0, itertools.cycle(("ASC", "DESC"))
-            while moved := self._looped(one, next(orders)):
-                done += moved
-            return done
+        settled = f"UPDATE {self.work} SET why = NULL WHERE id = r.id AND why IS NOT NULL"
+        return row_by_row.step(self.connection, text, self.work, settled=settled, before=self._index)
 
     def _index(self) -> None:
         if not self.indexed:
             for image in self.images:
                 self._run(f"CREATE INDEX ON {image.sql} ({', '.join(image.of(name).sql for name in self.key)})")
         self.indexed = True
-
-    def _looped(self, one: str, order: str) -> int:
-        self._run(
-            "DO $autopilot$ DECLARE r record; n bigint; done bigint := 0; BEGIN"
-            f" FOR r IN SELECT id FROM {self.work} ORDER BY id {order} LOOP"
-            f" BEGIN EXECUTE '{one}' USING r.id; GET DIAGNOSTICS n = ROW_COUNT; done := done + n;"
-            f" UPDATE {self.work} SET why = NULL WHERE id = r.id AND n > 0 AND why IS NOT NULL;"
-            f" EXCEPTION WHEN integrity_constraint_violation THEN UPDATE {self.work} SET why = SQLERRM WHERE id = r.id; END;"
-            " END LOOP; PERFORM set_config('autopilot_trash.done', done::text, true); END $autopilot$"
-        )
-        return int(self._rows("SELECT current_setting('autopilot_trash.done')")[0][0])
 
     def _set(self, image: Image, alias: str) -> str:
         moves = [h for h in image.columns if not h.live.generated and not h.live.fixed]

@@ -1,17 +1,17 @@
-"""Rows of a table without a key come back: statement by statement, the last first, each row found by all that it holds.
+"""Rows of a table without a key come back: each found by all that it holds. Of rows that are alike any one will do.
 
-Of rows that are alike any one will do. A row that somebody changed since is not found any more: what it was stays in the trash.
+What several statements did to a row, one after the other, is one way back: from what the last of them left to what the first of
+them found. A row that somebody changed since is not found any more: what it was stays in the trash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
-
-from autopilot.rollback import trash
+from autopilot.rollback import row_by_row, trash
 from autopilot.rollback.image import Image, Left, Tally
 from autopilot.rollback.live import Live, Session, quoted
 from autopilot.rollback.trash import Kept
@@ -43,8 +43,8 @@ class Unkeyed:
             return 0
         self.done = True
         before = self.tally.restored + self.tally.deleted
-        for image, moment, was, became in self._moments():
-            self._undo(image, moment, was=was, became=became)
+        for images in reversed(_of_one_shape(self.images)):
+            self._undo(images)
         return self.tally.restored + self.tally.deleted - before
 
     def take_away(self, *, force: bool = False) -> int:  # noqa: ARG002
@@ -53,98 +53,114 @@ class Unkeyed:
     def unreturned(self) -> Iterator[Left]:
         yield from self.left
 
-    def _moments(self) -> list[tuple[Image, int, bool, bool]]:
-        found = []
-        for image in self.images:
-            rows = self._rows(
-                f"SELECT moment, bool_or(side = 'o'), bool_or(side = 'n') FROM {image.sql}"
-                f" WHERE moment > {self.since} AND moment <= {self.until} GROUP BY moment"
-            )
-            found += [(image, row[0], row[1], row[2]) for row in rows]
-        return sorted(found, key=lambda x: -x[1])
-
-    def _undo(self, image: Image, moment: int, *, was: bool, became: bool) -> None:
-        if became:
-            self._find(image, moment)
-        if not became:
-            self.tally.restored += self._step(self._inserted(image, moment), image, moment)
-        elif was:
-            self.tally.restored += self._step(self._changed(image, moment), image, moment)
-        else:
-            self.tally.deleted += self._step(
-                f"DELETE FROM {self.table.sql} l USING {self.work} m WHERE l.ctid = m.at AND l.tableoid = m.part", image, moment
-            )
-        if became:
-            self._note_missing(image, moment)
-            self._run(f"DROP TABLE {self.work}")
-
-    def _find(self, image: Image, moment: int) -> None:
-        """Which live row is which of the rows that a statement left, one to one."""
-        theirs = f"ROW({', '.join(_plain(f'l.{quoted(h.live.name)}', h.as_text) for h in image.columns)})::text"
-        self._run(
-            f"CREATE UNLOGGED TABLE {self.work} AS WITH n AS MATERIALIZED ("
-            f"SELECT nth, {self._text(image)} AS x, row_number() OVER (PARTITION BY {self._text(image)} ORDER BY nth) AS k"
-            f" FROM {image.sql} n WHERE moment = {moment} AND side = 'n'), l AS ("
-            "SELECT part, at, x, row_number() OVER (PARTITION BY x ORDER BY at DESC) AS k FROM ("
-            f"SELECT l.tableoid AS part, l.ctid AS at, {theirs} AS x FROM {self.table.sql} l) q WHERE x IN (SELECT x FROM n))"
-            " SELECT n.nth, l.part, l.at FROM n JOIN l ON l.x = n.x AND l.k = n.k"
+    def _undo(self, images: Sequence[Image]) -> None:
+        self._link(images)
+        self._follow()
+        self._find(images[0])
+        self.tally.deleted += self._step(
+            f"DELETE FROM {self.table.sql} l USING {self.work} w WHERE w.was IS NULL AND l.ctid = w.at AND l.tableoid = w.part"
         )
+        for image in images:
+            self.tally.restored += self._step(self._changed(image))
+            self.tally.restored += self._step(self._inserted(image))
+        self._note_left(images)
+        self._run(f"DROP TABLE {self.work}")
+
+    def _link(self, images: Sequence[Image]) -> None:
+        """Each row that a statement wrote, and the one before it that left what this one found.
+
+        Of rows that are alike, the balance of left and found ones pairs them: where it comes back to a height, a pair closes.
+        A statement finds rows before it leaves any.
+        """
+        events = " UNION ALL ".join(
+            f"SELECT i.moment, i.nth, i.side, {_text(image, 'i')} AS x FROM {image.sql} i"
+            f" WHERE i.moment > {self.since} AND i.moment <= {self.until}"
+            for image in images
+        )
+        order = "ORDER BY moment, side = 'n', nth"
+        self._run(
+            f"CREATE UNLOGGED TABLE {self.work}_s AS WITH e AS ({events}),"
+            " high AS (SELECT *, sum(CASE side WHEN 'n' THEN 1 ELSE -1 END) OVER (PARTITION BY x"
+            f" {order} ROWS UNBOUNDED PRECEDING) + (side = 'o')::int AS height FROM e),"
+            " paired AS (SELECT *, lag(moment) OVER h AS of, lag(nth) OVER h AS of_nth,"
+            f" lead(moment) OVER h IS NOT NULL AS goes_on FROM high WINDOW h AS (PARTITION BY x, height {order}))"
+            " SELECT moment, nth, o.x AS found, n.x AS became, o.of, o.of_nth, coalesce(n.goes_on, false) AS goes_on"
+            " FROM (SELECT * FROM paired WHERE side = 'o') o FULL JOIN (SELECT * FROM paired WHERE side = 'n') n"
+            " USING (moment, nth)"
+        )
+        self._run(f"ANALYZE {self.work}_s")
+
+    def _follow(self) -> None:
+        """Every row to where it began: each round goes twice as far back."""
+        while self._run(
+            f"UPDATE {self.work}_s w SET of = p.of, of_nth = p.of_nth FROM {self.work}_s p"
+            " WHERE p.moment = w.of AND p.nth = w.of_nth AND p.of IS NOT NULL"
+        ):
+            continue
+
+    def _find(self, image: Image) -> None:
+        """What is to be done with which live row, one to one: it goes (was is null), is changed, or comes back (not became)."""
+        live = f"ROW({', '.join(_plain(f'l.{quoted(h.live.name)}', h.as_text) for h in image.columns)})::text"
+        self._run(
+            f"CREATE UNLOGGED TABLE {self.work} AS WITH w AS MATERIALIZED (SELECT row_number() OVER () AS id,"
+            " CASE WHEN b.found IS NOT NULL THEN b.moment END AS was, b.nth AS was_nth, e.became AS x"
+            f" FROM {self.work}_s e JOIN {self.work}_s b"
+            " ON b.moment = coalesce(e.of, e.moment) AND b.nth = coalesce(e.of_nth, e.nth)"
+            " WHERE NOT e.goes_on AND b.found IS DISTINCT FROM e.became),"
+            " n AS (SELECT id, x, row_number() OVER (PARTITION BY x ORDER BY id) AS k FROM w WHERE x IS NOT NULL),"
+            " l AS (SELECT part, at, x, row_number() OVER (PARTITION BY x ORDER BY at DESC) AS k FROM ("
+            f"SELECT l.tableoid AS part, l.ctid AS at, {live} AS x FROM {self.table.sql} l) q WHERE x IN (SELECT x FROM n))"
+            " SELECT w.*, l.part, l.at, w.x IS NOT NULL AS became, NULL::text AS why"
+            " FROM w LEFT JOIN n ON n.id = w.id LEFT JOIN l ON l.x = n.x AND l.k = n.k"
+        )
+        self._run(f"DROP TABLE {self.work}_s")
         self._run(f"ANALYZE {self.work}")
 
-    def _text(self, image: Image) -> str:
-        return f"ROW({', '.join(_plain(h.value('n'), h.as_text) for h in image.columns)})::text"
-
-    def _changed(self, image: Image, moment: int) -> str:
+    def _changed(self, image: Image) -> str:
         columns = [h for h in image.columns if not h.live.generated and not h.live.fixed]
         sets = ", ".join(f"{quoted(h.live.name)} = {h.value('o')}" for h in columns)
         return (
-            f"UPDATE {self.table.sql} l SET {sets} FROM {self.work} m JOIN {image.sql} o ON o.nth = m.nth AND o.side = 'o'"
-            f" AND o.moment = {moment} WHERE l.ctid = m.at AND l.tableoid = m.part"
+            f"UPDATE {self.table.sql} l SET {sets} FROM {self.work} w JOIN {image.sql} o ON o.side = 'o' AND o.moment = w.was"
+            " AND o.nth = w.was_nth WHERE l.ctid = w.at AND l.tableoid = w.part"
         )
 
-    def _inserted(self, image: Image, moment: int) -> str:
+    def _inserted(self, image: Image) -> str:
         columns = [h for h in image.columns if not h.live.generated]
         names = ", ".join(quoted(h.live.name) for h in columns)
         return (
             f"INSERT INTO {self.table.sql} ({names}) OVERRIDING SYSTEM VALUE SELECT {', '.join(h.value('o') for h in columns)}"
-            f" FROM {image.sql} o WHERE o.moment = {moment} AND o.side = 'o'"
+            f" FROM {self.work} w JOIN {image.sql} o ON o.side = 'o' AND o.moment = w.was AND o.nth = w.was_nth"
+            " WHERE NOT w.became"
         )
 
-    def _step(self, text: str, image: Image, moment: int) -> int:
-        """In bulk, or where a constraint stands in the way row by row; what it lets not pass is left."""
-        try:
-            with self.connection.transaction():
-                return self._run(text)
-        except psycopg.IntegrityError:
-            done = 0
-        source = "m" if f"{self.work} m" in text else "o"
-        side = "n" if source == "m" else "o"
-        nths = self._rows(f"SELECT nth, {self._text(image)} FROM {image.sql} n WHERE moment = {moment} AND side = '{side}'")
-        for nth, shown in nths:
-            try:
-                with self.connection.transaction():
-                    done += self._run(f"{text} AND {source}.nth = {nth}")
-            except psycopg.IntegrityError as cause:
-                self._leave(image, moment, nth, shown, str(cause.diag.message_primary))
-        return done
+    def _step(self, text: str) -> int:
+        return row_by_row.step(self.connection, text, self.work, settled=f"DELETE FROM {self.work} WHERE id = r.id")
 
-    def _note_missing(self, image: Image, moment: int) -> None:
-        missing = self._rows(
-            f"SELECT n.nth, {self._text(image)} FROM {image.sql} n WHERE n.moment = {moment} AND n.side = 'n'"
-            f" AND NOT EXISTS (SELECT FROM {self.work} m WHERE m.nth = n.nth)"
+    def _note_left(self, images: Sequence[Image]) -> None:
+        befores = " UNION ALL ".join(
+            f"SELECT moment, nth, {_text(i, 'o')} AS shown, to_jsonb(o)::text AS row FROM {i.sql} o WHERE side = 'o'"
+            for i in images
         )
-        for nth, shown in missing:
-            self._leave(image, moment, nth, shown, "changed or deleted since")
-
-    def _leave(self, image: Image, moment: int, nth: int, shown: str, why: str) -> None:
-        before = self._rows(f"SELECT to_jsonb(o)::text FROM {image.sql} o WHERE moment = {moment} AND nth = {nth} AND side = 'o'")
-        self.left.append((len(self.left) + 1, shown, why, before[0][0] if before else None, None))
+        self.left += self._rows(
+            f"SELECT w.id, coalesce(w.x, o.shown), coalesce(w.why, 'changed or deleted since'), o.row, NULL"
+            f" FROM {self.work} w LEFT JOIN ({befores}) o ON o.moment = w.was AND o.nth = w.was_nth"
+            " WHERE w.why IS NOT NULL OR w.became AND w.at IS NULL ORDER BY w.id"
+        )
 
     def _run(self, text: str) -> int:
         return self.connection.execute(text.encode()).rowcount
 
     def _rows(self, text: str) -> list[Any]:
         return self.connection.execute(text.encode()).fetchall()
+
+
+def _of_one_shape(images: Sequence[Image]) -> list[tuple[Image, ...]]:
+    """Those that follow each other with the same columns."""
+    return [tuple(found) for _, found in itertools.groupby(images, key=lambda i: [(h.live.name, h.as_text) for h in i.columns])]
+
+
+def _text(image: Image, alias: str) -> str:
+    return f"ROW({', '.join(_plain(h.value(alias), h.as_text) for h in image.columns)})::text"
 
 
 def _plain(value: str, as_text: bool) -> str:

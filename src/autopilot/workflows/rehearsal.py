@@ -40,13 +40,12 @@ def rehearse(
         begun_s = world.clock.monotonic_s()
         with session(copy.url, application_name=READER_NAME) as connection:
             watch = Watch(there=catalog.relations(connection))
-            copy_ms = forecast.counting_ms(connection)
         flight = Flight(world=world, step=step, server=server, stamp=stamp, supply=supplied)
         for batch in batches:
             fly(flight, copy.url, batch, watch=watch)
         apply_ms = elapsed_ms(world.clock, begun_s)
-        target_ms, trip_ms = forecast.counting_ms(target), forecast.trip_ms(target, world.clock)
-        pace = forecast.pace(target_ms=target_ms, copy_ms=copy_ms, trip_ms=trip_ms)
+        with session(copy.url, application_name=READER_NAME) as connection:
+            pace = forecast.compared(target, connection, world.clock)
         left = spared(watch.transactions, world.settings, pace)
         way_back = None
         if another is not None:
