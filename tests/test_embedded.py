@@ -122,6 +122,56 @@ def test_a_scratch_server_trades_safety_for_speed_and_a_durable_one_does_not(ins
             assert " ".join(str(asked(server, f"show {name}")) for name in names) == expected
 
 
+def initialised_in(root: Path) -> list[Path]:
+    return sorted(root.glob("initialised-*"))
+
+
+def test_a_server_by_copy_is_a_server_of_its_own(installation: Installation, root: Path) -> None:
+    names = []
+    for _ in range(2):
+        with embedded.running(installation, home_root=root, by_copy=True, superuser="boss") as server:
+            assert asked(server, "select count(*) from pg_database") == 3
+            assert asked(server, "show fsync") == "off"
+            with psycopg.connect(server.url().reveal(), autocommit=True) as session:
+                session.execute("create database mine")
+        names.append(server.home.name)
+        assert homes_in(root) == []
+    assert len(set(names)) == 2
+    [kept] = initialised_in(root)
+    assert (kept.stat().st_mode & 0o777, kept.stat().st_uid) == (0o700, os.geteuid())
+    with (
+        embedded.running(installation, home_root=root, by_copy=True, superuser="boss") as one,
+        embedded.running(installation, home_root=root, by_copy=True, superuser="boss") as other,
+    ):
+        with psycopg.connect(one.url().reveal(), autocommit=True) as session:
+            session.execute("create table t (a int)")
+        assert asked(other, "select to_regclass('t')") is None
+    with embedded.running(installation, home_root=root, by_copy=True, superuser="another") as server:
+        assert asked(server, "select current_user") == "another"
+    assert len(initialised_in(root)) == 2
+
+
+def test_what_is_copied_is_made_anew_each_day_and_after_it_failed(installation: Installation, root: Path) -> None:
+    def started() -> Path:
+        with embedded.running(installation, home_root=root, by_copy=True):
+            [kept] = initialised_in(root)
+            return kept
+
+    first = (started() / "password").read_text()
+    assert (started() / "password").read_text() == first
+    os.utime(started(), (0, 0))
+    second = (started() / "password").read_text()
+    assert second != first
+    (started() / "data" / "global" / "pg_control").unlink()
+    with pytest.raises(Refused, match="failed"):
+        started()
+    assert initialised_in(root) == []
+    assert (started() / "password").read_text() != second
+    shutil.rmtree(started() / "data")
+    assert started().is_dir()
+    assert homes_in(root) == []
+
+
 def test_settings_of_the_caller_win(installation: Installation, root: Path) -> None:
     with embedded.running(installation, home_root=root, settings={"max_connections": "7"}) as server:
         assert asked(server, "show max_connections") == "7"

@@ -87,14 +87,23 @@ def furnish(cluster: Cluster) -> None:
             code="home_path_too_long",
             hint="Set TMPDIR to a directory with a shorter path, such as /tmp.",
         )
-    cluster.data_dir.mkdir(mode=0o700)
-    cluster.socket_dir.mkdir(mode=0o700)
+    owned_directory(cluster, cluster.data_dir)
+    owned_directory(cluster, cluster.socket_dir)
     cluster.password_file.touch(mode=0o600, exist_ok=False)
     cluster.password_file.write_text(cluster.password.reveal(), encoding="ascii")
+    _give(cluster, cluster.password_file)
+
+
+def owned_directory(cluster: Cluster, path: Path) -> None:
+    """Makes it for whoever runs the server alone."""
+    path.mkdir(mode=0o700)
+    _give(cluster, path)
+
+
+def _give(cluster: Cluster, path: Path) -> None:
     if cluster.user is not None:
         account = pwd.getpwnam(cluster.user)
-        for path in (cluster.data_dir, cluster.socket_dir, cluster.password_file):
-            os.chown(path, account.pw_uid, account.pw_gid)
+        os.chown(path, account.pw_uid, account.pw_gid)
 
 
 def initialise(cluster: Cluster) -> None:

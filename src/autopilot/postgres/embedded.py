@@ -18,7 +18,7 @@ import psycopg
 
 from autopilot import interrupts
 from autopilot.clock import SystemClock
-from autopilot.postgres import homes, orphans, readable
+from autopilot.postgres import homes, initialised, orphans, readable
 from autopilot.postgres.clients import Installation
 from autopilot.postgres.cluster import LOOPBACK, Cluster, failure, furnish, initialise, postgres, server_user
 from autopilot.programs import ended
@@ -73,13 +73,14 @@ def running(
     superuser: str = "postgres",
     settings: Mapping[str, str] = _NO_SETTINGS,
     cut_off: bool = False,
+    by_copy: bool = False,
 ) -> Iterator[EmbeddedServer]:
     """A server for the length of a block; see `start`."""
     with ExitStack() as stack:
         with interrupts.held_back():
             server = start(
                 installation, home_root=home_root, tcp=tcp, durable=durable, superuser=superuser, settings=settings,
-                cut_off=cut_off,
+                cut_off=cut_off, by_copy=by_copy,
             )  # fmt: skip
             stack.callback(stop, server)
         yield server
@@ -94,11 +95,13 @@ def start(
     superuser: str = "postgres",
     settings: Mapping[str, str] = _NO_SETTINGS,
     cut_off: bool = False,
+    by_copy: bool = False,
 ) -> EmbeddedServer:
     """Removes what dead owners left, then makes a fresh cluster and waits until it answers.
 
     durable: fsync as usual and a clean stop; its directory goes at `stop` all the same.
     cut_off: without a network, where this machine lets us (`cluster.cut_off_by`); not together with `tcp`.
+    by_copy: from a cluster that was initialised before, within a day; all of those have one system identifier.
     Raises Refused (`no_space`, `no_permission`, `embedded_failed`, those of `programs.start`) and
     UsageError (`unsafe_directory`, `home_path_too_long`, `no_system_user`).
     """
@@ -124,7 +127,11 @@ def start(
         )
         with homes.storage_errors(cluster.home):
             furnish(cluster)
-            initialise(cluster)
+            if by_copy:
+                cluster = initialised.provide(cluster)
+                undo.callback(initialised.forget, root)
+            else:
+                initialise(cluster)
             server = _launched(cluster, claim)
         undo.pop_all()
     return server

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import stat
 from pathlib import Path
 
+from autopilot.clock import SystemClock
 from autopilot.postgres import homes
 from autopilot.postgres.clients import Installation
 
 _PREFIX = "programs-"
+_UNUSED_S = 14 * 86_400.0
 
 
 def programs(installation: Installation, root: Path) -> Path:
@@ -23,7 +26,16 @@ def programs(installation: Installation, root: Path) -> Path:
     with homes.storage_errors(root), homes.root_lock(root):
         if not copy.exists():
             _copy(tree, copy)
+        os.utime(copy)
+        _drop_unused(root)
     return place
+
+
+def _drop_unused(root: Path) -> None:
+    """Copies that no server was started from for long: of installations that are gone, mostly."""
+    for copy in root.glob(f"{_PREFIX}*"):
+        if SystemClock().now().timestamp() - copy.stat().st_mtime > _UNUSED_S:
+            shutil.rmtree(copy, ignore_errors=True)
 
 
 def _open_to_all(bin_dir: Path) -> bool:

@@ -116,7 +116,7 @@ def _own(world: World, backup: Backup, ground: Ground, lock_table: int, rows: bo
     grounds.require_room(world.settings, needed)
     server = embedded.running(
         ground.programs, home_root=world.settings.scratch_dir, superuser=_SUPERUSER,
-        settings=grounds.server_settings(lock_table), cut_off=True,
+        settings=grounds.server_settings(lock_table), cut_off=True, by_copy=True,
     )  # fmt: skip
     with server as copy:
         with session(copy.url(), application_name=READER_NAME) as connection:
