@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from pathlib import Path
 
 import pytest
 from tests.conftest import Cli, Database
+from tests.s3server import BUCKET, s3_server
 from tests.test_release import scratch_root, servers_below, until
 
 from autopilot.killpoints import POINTS
@@ -17,9 +19,13 @@ __all__ = ["scratch_root"]
 QUICK = {"B2", "B5", "R1", "R3"}
 
 
+ELSEWHERE = {"B7"}
+
+
 @pytest.mark.parametrize("encrypted", [False, pytest.param(True, marks=pytest.mark.faults)], ids=["plain", "encrypted"])
 @pytest.mark.parametrize(
-    "point", [pytest.param(p, marks=() if p in QUICK else pytest.mark.faults) for p in POINTS if p[0] in "BR"]
+    "point",
+    [pytest.param(p, marks=() if p in QUICK else pytest.mark.faults) for p in POINTS if p[0] in "BR" and p not in ELSEWHERE],
 )
 def test_a_run_killed_on_its_way_to_the_target_touched_nothing_and_the_next_goes_through(
     cli: Cli, database: Database, scratch_root: Path, point: str, *, encrypted: bool
@@ -46,3 +52,39 @@ def test_a_run_killed_on_its_way_to_the_target_touched_nothing_and_the_next_goes
     assert good
     assert good[0]["run_id"] == database.value("select run_id from automation.migration_log where status = 'success'")
     assert all(b["state"] in {"good", "no manifest"} for b in told)
+
+
+@pytest.mark.parametrize(
+    "kind", ["directory", pytest.param("bucket", marks=pytest.mark.faults), pytest.param("large", marks=pytest.mark.faults)]
+)
+@pytest.mark.parametrize("visit", [1, 2], ids=["backup", "manifest"])
+def test_a_run_killed_while_a_copy_is_on_its_way_leaves_none_that_counts_and_it_can_be_made_up_for(
+    cli: Cli, database: Database, tmp_path: Path, kind: str, visit: int
+) -> None:
+    size = 30_000_000 if kind == "large" else 1000
+    database.run(
+        "create table kept as select g, string_agg(md5(random()::text), '') from"
+        f" generate_series(1, {size // 1000}) g, generate_series(1, 60) group by g"
+    )
+    cli.write("1_a.sql", "create table a (id int);")
+    with contextlib.ExitStack() as stack:
+        if kind == "directory":
+            store = f"file://{tmp_path / 'elsewhere'}"
+            (tmp_path / "elsewhere").mkdir()
+        else:
+            store = f"s3://{BUCKET}/prod"
+            cli.env |= stack.enter_context(s3_server()).environment()
+        (cli.home / "autopilot.toml").write_text(f'[[backup_store]]\nurl = "{store}"\nallow_plain = true\n')
+        killed = cli("migrate", "--no-deploy", AUTOPILOT_TEST="1", AUTOPILOT_TEST_KILLPOINT=f"B7:{visit}")
+        assert killed.code == -signal.SIGKILL, killed.err
+        assert database.value("select to_regclass('a') is null")
+        [first] = json.loads(cli("backup", "list", "--json").out)
+        assert (first["state"], [c["state"] for c in first["copies"] if c["state"] == "good"]) == ("good", [])
+        ran = cli("migrate", "--no-deploy")
+        assert ran.code == 0, ran.err
+        assert cli("backup", "copy").code == 0
+        told = json.loads(cli("backup", "list", "--verify", "--json").out)
+        assert [(b["state"], [c["state"] for c in b["copies"]]) for b in told] == [("good", ["good"])] * 2
+        assert first["file"] in {b["file"] for b in told}
+    if kind == "directory":
+        assert list((tmp_path / "elsewhere").glob("*.partial")) == []

@@ -23,6 +23,7 @@ POINTS = {
     "B4": "durable, without its name",
     "B5": "named, without a manifest",
     "B6": "described, in no store",
+    "B7": "on its way to a store",
     "B8": "copied, not told",
     "R1": "the scratch server runs, with the roles",
     "R2": "restored, not compared",

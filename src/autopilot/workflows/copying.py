@@ -65,7 +65,7 @@ def put(world: World, step: Step, into: tuple[Asked, ...], backup: Path, manifes
     """
     copies, refusal = [], None
     for asked in into:
-        failed = asked.failed or _put(step, asked.store, backup, manifest)
+        failed = asked.failed or _put(world, step, asked.store, backup, manifest)
         copies.append(Copy(store=asked.store.url, failed=None if failed is None else failed.message))
         if failed is not None and asked.store.required:
             refusal = refusal or _no_copy(manifest.file, failed)
@@ -76,10 +76,13 @@ def put(world: World, step: Step, into: tuple[Asked, ...], backup: Path, manifes
     return tuple(copies)
 
 
-def _put(step: Step, store: Store, backup: Path, manifest: Manifest) -> Refused | None:
+def _put(world: World, step: Step, store: Store, backup: Path, manifest: Manifest) -> Refused | None:
     """Why there is no copy."""
     try:
-        stores.put(store, backup, manifest, progress=lambda read: step.progress(read, manifest.size_bytes, "bytes"))
+        stores.put(
+            store, backup, manifest, progress=lambda read: step.progress(read, manifest.size_bytes, "bytes"),
+            midway=lambda: world.reached("B7"),
+        )  # fmt: skip
     except Refused as cause:
         return cause
     return None
@@ -124,7 +127,7 @@ def make_up(world: World, step: Step, asked: Asked, *, at_most: int | None) -> t
             world.tell(Noted(text=f"{cause.message} It gets no copy.", level="warning"))
             made.append((manifest.file, Copy(store=asked.store.url, failed=cause.message)))
             continue
-        failed = _put(step, asked.store, backup, manifest)
+        failed = _put(world, step, asked.store, backup, manifest)
         made.append((manifest.file, Copy(store=asked.store.url, failed=None if failed is None else failed.message)))
         if failed is not None:
             world.tell(Noted(text=f"{manifest.file} still lacks its copy: {failed.message} {failed.hint}", level="warning"))

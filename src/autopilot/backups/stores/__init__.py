@@ -67,9 +67,17 @@ def store(url: str, *, required: bool, allow_plain: bool, access: Access) -> Sto
     )  # fmt: skip
 
 
-def put(into: Store, backup: Path, manifest: Manifest, *, progress: Progress = lambda _: None) -> None:
+def put(
+    into: Store,
+    backup: Path,
+    manifest: Manifest,
+    *,
+    progress: Progress = lambda _: None,
+    midway: Callable[[], None] = lambda: None,
+) -> None:
     """A whole copy: the backup, read back and hashed; then the manifest.
 
+    midway: called while the backup goes there, and again while its manifest does.
     A copy that is there already counts, once it is proven to be the same. Raises Refused (`store_*`).
     """
     for path, size_bytes, sha256 in (
@@ -77,7 +85,7 @@ def put(into: Store, backup: Path, manifest: Manifest, *, progress: Progress = l
         (manifests.path_of(backup), manifests.path_of(backup).stat().st_size, manifests.sha256(manifests.path_of(backup))),
     ):
         try:
-            into.objects.put(path.name, path)
+            into.objects.put(path.name, path, midway=midway)
         except Refused as cause:
             if cause.code != "store_exists" or not _holds(into, path.name, size_bytes, sha256, progress):
                 raise

@@ -6,13 +6,13 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from autopilot.backups import manifest as manifests
-from autopilot.backups.partial import partial, sync_directory
+from autopilot.backups.partial import partial, sweep, sync_directory
 from autopilot.backups.stores.objects import Access, Objects
 from autopilot.errors import Refused, UsageError
 
@@ -39,10 +39,13 @@ def opened(url: str, _access: Access) -> Objects:
 class _Directory:
     path: Path
 
-    def put(self, name: str, source: Path) -> None:
+    def put(self, name: str, source: Path, *, midway: Callable[[], None] = lambda: None) -> None:
         self._require()
+        sweep(self.path)
         try:
             with partial(self.path / name) as copy, manifests.regular(source) as stream:
+                copy.write(stream.read(_PIECE_BYTES))
+                midway()
                 while piece := stream.read(_PIECE_BYTES):
                     copy.write(piece)
                 copy.keep()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,8 +24,11 @@ class Access:
 class Objects(Protocol):
     """Files by name. Every failure is a Refused with a `store_*` code, without an address's secrets in its words."""
 
-    def put(self, name: str, source: Path) -> None:
-        """All of the file under a new name, or nothing. Raises Refused (`store_exists`, …)."""
+    def put(self, name: str, source: Path, *, midway: Callable[[], None] = lambda: None) -> None:
+        """All of the file under a new name, or nothing; what a dead run left half-done under that name is not in the way.
+
+        midway: called once, while it goes there. Raises Refused (`store_exists`, …).
+        """
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """What is there, piece by piece, as it is read back. Raises Refused (`store_lacks`, …)."""

@@ -76,23 +76,26 @@ class _Bucket:
     access: Access
     allow_http: bool
 
-    def put(self, name: str, source: Path) -> None:
+    def put(self, name: str, source: Path, *, midway: Callable[[], None] = lambda: None) -> None:
         with manifests.regular(source) as stream, self._told(name):
-            _waited(lambda: self._put(name, stream, source.stat().st_size))
+            _waited(lambda: self._put(name, stream, source.stat().st_size, midway))
 
-    def _put(self, name: str, stream: BinaryIO, size_bytes: int) -> None:
+    def _put(self, name: str, stream: BinaryIO, size_bytes: int, midway: Callable[[], None]) -> None:
         import obstore
 
         store = self._store()
-        if size_bytes <= _ONE_REQUEST_BYTES and self._put_at_once(store, name, stream.read()):
-            return
+        if size_bytes <= _ONE_REQUEST_BYTES:
+            midway()
+            if self._put_at_once(store, name, stream.read()):
+                return
         # Parts cannot be put on a condition; a name holds its run's random id, so that only the same file would race.
         if name in self._listed(store):
             raise _exists(self.url, name)
         stream.seek(0)
         part_bytes = max(_PART_BYTES, -(-size_bytes // _MOST_PARTS))
-        pieces = iter(lambda: stream.read(part_bytes), b"")
-        obstore.put(store, name, pieces, use_multipart=True, chunk_size=part_bytes, max_concurrency=4)
+        obstore.put(
+            store, name, _pieces(stream, part_bytes, midway), use_multipart=True, chunk_size=part_bytes, max_concurrency=4
+        )
 
     def _put_at_once(self, store: S3Store, name: str, body: bytes) -> bool:
         """Whether it is done: some stores do not know how to refuse writing over something, and say so."""
@@ -165,6 +168,13 @@ class _Bucket:
             yield
         except (obstore.exceptions.BaseError, FileNotFoundError) as cause:
             raise _failure(self.url, name, cause) from None
+
+
+def _pieces(stream: BinaryIO, part_bytes: int, midway: Callable[[], None]) -> Iterator[bytes]:
+    yield stream.read(part_bytes)
+    midway()
+    while piece := stream.read(part_bytes):
+        yield piece
 
 
 def _waited(work: Callable[[], T]) -> T:
