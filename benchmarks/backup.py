@@ -1,4 +1,5 @@
-"""`autopilot backup create` against `pg_dump | gzip`, the guide's way: time, size and memory, in one run on one database.
+"""`autopilot backup create` against `pg_dump | gzip`, the guide's way: time, size and memory, in one run on one database; and
+a release on it, its rehearsal against its dump.
 
 The database is made here: 108 tables, over 400 MB, words as often as people use them, so that it compresses as theirs do.
 """
@@ -13,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
-from benchmarks.peers import Contender, Row, autopilot, finish, medians, new_database, silently
+from benchmarks.peers import Contender, Row, autopilot, check, finish, medians, new_database, silently, write_migrations
 
 from autopilot.postgres.clients import Installation, for_embedded, installations
 from autopilot.postgres.embedded import EmbeddedServer, running
@@ -31,6 +33,7 @@ ROUNDS = 3
 TIME_OVER_GZIP = 0.5
 SIZE_OVER_GZIP = 0.9
 PEAK_MIB = 150.0
+REHEARSAL_OVER_DUMP = 2.5
 _STATES = ("open", "paid", "sent", "cancelled", "returned")
 _TABLE = """
 create table {name} (
@@ -212,7 +215,27 @@ def measured(server: EmbeddedServer, home: Path) -> list[Row]:
         Row(what="peak memory of autopilot", value=peaks["autopilot"], unit="MiB", limit=PEAK_MIB),
         *(Row(what=f"peak memory of {n}", value=mib, unit="MiB") for n, mib in sorted(peaks.items()) if n != "autopilot"),
         Row(what="backup restore-test over backup create", value=restored_s / took["autopilot"], unit="x"),
+        *released(url, home),
     ]  # fmt: skip
+
+
+def released(url: str, home: Path) -> list[Row]:
+    """A release that writes a tenth of one big table and builds an index on another."""
+    write_migrations(home / "supabase" / "migrations", {
+        "1_more.sql": "alter table small_1 add column more text;", "2_index.sql": "create index on big_1 (state);",
+        "3_rows.sql": "update big_0 set state = 'paid' where id % 10 = 0;",
+    })  # fmt: skip
+    begun = time.perf_counter()
+    found = json.loads(check(autopilot("migrate", "--no-deploy", "--json"), cwd=home, env={"SUPABASE_DB_URL": url}))
+    whole_s = time.perf_counter() - begun
+    rehearsal, file = found["rehearsal"], found["backup"]["file"]
+    dump_s = json.loads((home / "supabase" / "backups" / f"{file}.manifest.json").read_text())["duration_ms"] / 1000
+    there_s = (rehearsal["restore_ms"] + rehearsal["apply_ms"]) / 1000
+    return [
+        Row(what="a release: its dump, with fingerprint and full read", value=dump_s, unit="s"),
+        Row(what="its rehearsal, restore and apply, over that", value=there_s / dump_s, unit="x", limit=REHEARSAL_OVER_DUMP),
+        Row(what="the whole release, with the way back flown too", value=whole_s, unit="s"),
+    ]
 
 
 def main() -> int:
