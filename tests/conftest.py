@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import subprocess
@@ -96,10 +97,10 @@ class Cli:
         return kept | self.env | env
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[EmbeddedServer]:
-    """A production-like embedded server on loopback TCP with scram, one a test process."""
-    with running(for_embedded(installations()), tcp=True, superuser="supabase_admin") as started:
+@contextlib.contextmanager
+def production_like(**settings: str) -> Iterator[EmbeddedServer]:
+    """An embedded server on loopback TCP with scram, an owner's role and what Supabase brings as a template."""
+    with running(for_embedded(installations()), tcp=True, superuser="supabase_admin", settings=settings) as started:
         with psycopg.connect(started.url().reveal(), autocommit=True) as connection:
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(OWNER), sql.Literal(PASSWORD.reveal()))
@@ -110,6 +111,43 @@ def server() -> Iterator[EmbeddedServer]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedServer]:
+    """One a test process."""
+    with production_like() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def released_once(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Database, Cli], None]:
+    """Releases a project's files without a backup, the first time in a test process; later they are there already.
+
+    The database is then one that was made, released to and kept, and has everything in it but the first run's backup.
+    """
+    made: dict[tuple[tuple[str, bytes], ...], str] = {}
+
+    def release(database: Database, cli: Cli) -> None:
+        files = tuple((path.name, path.read_bytes()) for path in sorted(cli.migrations.iterdir()))
+        with psycopg.connect(server.url().reveal(), autocommit=True) as connection:
+            if files in made:
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
+                _clone(connection, database.name, made[files])
+                return
+            assert cli("migrate", "--no-backup", NETLIFY_BUILD_HOOK="").code == 0
+            made[files] = f"released_{secrets.token_hex(6)}"
+            _clone(connection, made[files], database.name)
+
+    return release
+
+
+def _clone(connection: psycopg.Connection[Any], name: str, template: str) -> None:
+    connection.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+            sql.Identifier(name), sql.Identifier(template), sql.Identifier(OWNER)
+        )
+    )
+
+
 @pytest.fixture
 def new_database(server: EmbeddedServer) -> Iterator[Callable[[], Database]]:
     """Makes databases that hold what Supabase brings (roles, `auth.uid()`), owned by a role that is no superuser."""
@@ -118,11 +156,7 @@ def new_database(server: EmbeddedServer) -> Iterator[Callable[[], Database]]:
     def make() -> Database:
         name = f"t_{secrets.token_hex(6)}"
         with psycopg.connect(server.url().reveal(), autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE platform_template OWNER {}").format(
-                    sql.Identifier(name), sql.Identifier(OWNER)
-                )
-            )
+            _clone(connection, name, "platform_template")
         made.append(name)
         return Database(
             name=name,

@@ -483,9 +483,12 @@ def test_with_a_secret_an_unsigned_copy_is_taken_only_when_asked(project: Cli, t
 # --- prune ----------------------------------------------------------------------------------------------------------------
 
 
+_NOW = datetime.now(UTC)
+
+
 def aged(directory: Path, file: str, *, days: int) -> str:
-    """The same backup, as if taken so long ago; returns its name."""
-    taken_at = datetime.now(UTC) - timedelta(days=days)
+    """The same backup, as if taken so long ago; returns its name, the same in every directory."""
+    taken_at = _NOW - timedelta(days=days)
     name = f"backup_{taken_at:%Y%m%d_%H%M%S}_{days:08x}.dump"
     (directory / name).write_bytes((directory / file).read_bytes())
     manifest = manifests.read(directory / f"{file}.manifest.json")

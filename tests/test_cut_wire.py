@@ -24,6 +24,7 @@ from tests.oracle import (
     until,
     writing,
 )
+from tests.slices import slice_of
 from tests.test_kill_points import FILE_BY_FILE, INDEX, LABEL, OWN_BEGIN, TOGETHER, states
 from tests.wireproxy import LOCKS, READS, WRITES, Fault, Message, Proxy, What, When, answer_to, of, proxied, requests_of
 
@@ -236,7 +237,7 @@ def came_to_a_good_end(cli: Cli, database: Database, project: Project, run: Brok
     settled(cli, database, project.versions, like=wanted[-1])
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", slice_of(["before", "after"], "after"))
 def test_cut_at_every_request_of_the_session_that_applies(cli: Cli, new_database: Callable[[], Database], when: When) -> None:
     assert at_every_request(cli, new_database, ONE, "cut", when, requests_of(WRITES, 2)) >= 4
 

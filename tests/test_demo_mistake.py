@@ -18,6 +18,9 @@ from autopilot.demo.summary import table
 from autopilot.errors import Refused
 from autopilot.http import request
 
+#: The story is told once, for all of them.
+pytestmark = pytest.mark.xdist_group("mistake")
+
 EMAILS = [newcomer["email"] for newcomer in NEWCOMERS]
 #: The sample's own seed, calculated anew: the date that each enrolment of the first release had.
 SEEDED = """

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,10 @@ class Stage:
     def release(self, *options: str, **env: str) -> Ran:
         return replace(self.cli, env=self.cli.env | env)("migrate", *options)
 
+    def rush(self, *options: str, **env: str) -> Ran:
+        """A release without backup and rehearsal."""
+        return self.release("--no-backup", *options, **env)
+
     def messages(self) -> list[str]:
         if not self.messages_file.exists():
             return []
@@ -94,7 +98,7 @@ def standing_in(*argv: str, **env: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, database: Database) -> Iterator[Stage]:
+def stage(tmp_path: Path, database: Database, released_once: Callable[[Database, Cli], None]) -> Iterator[Stage]:
     """The sample project, released once without a deploy; the host has built nothing yet."""
     clone, bare, state = tmp_path / "clone", tmp_path / "site.git", tmp_path / "state"
     git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(bare))
@@ -103,7 +107,7 @@ def stage(tmp_path: Path, database: Database) -> Iterator[Stage]:
     shutil.copytree(LMS, clone, dirs_exist_ok=True)
     (clone / ".gitignore").write_text("supabase/backups/\n")
     cli = Cli(home=clone, env={"SUPABASE_DB_URL": database.url, "AUTOPILOT_VERIFY_S": "90"})
-    assert cli("migrate", "--no-backup").code == 0
+    released_once(database, cli)
     host_argv = (
         "autopilot.demo.host",
         "--repository",
@@ -168,16 +172,16 @@ def test_a_release_is_proven_by_the_commit_that_answers(stage: Stage) -> None:
 
 
 def test_the_next_release_takes_the_firsts_place(stage: Stage) -> None:
-    assert stage.release("--commit", stage.push(MORE, table("more"))).code == 0
+    assert stage.rush("--commit", stage.push(MORE, table("more"))).code == 0
     commit = stage.push(LAST, table("still_more"))
-    assert stage.release("--commit", commit).code == 0
+    assert stage.rush("--commit", commit).code == 0
     assert commit in stage.site()
     assert [status for status, _ in stage.deployments()] == ["success", "success"]
 
 
 def test_without_the_option_the_commit_is_the_repositorys_head(stage: Stage) -> None:
     commit = stage.push(MORE, table("more"))
-    assert document(stage.release("--json"))["deploy"]["proven"] is True
+    assert document(stage.rush("--json"))["deploy"]["proven"] is True
     assert stage.database.value("select commit_sha from automation.migration_log order by id desc limit 1") == commit
 
 
@@ -189,7 +193,7 @@ def test_a_deployment_walks_from_triggered_over_building_to_success(stage: Stage
         "create trigger walk after insert or update on automation.deployment_log for each row execute function public.walked()"
     )
     commit = stage.push(MORE, table("more"))
-    told = document(stage.release("--json", "--commit", commit))
+    told = document(stage.rush("--json", "--commit", commit))
     assert stage.database.rows("select status from public.walk order by step") == [("triggered",), ("building",), ("success",)]
     row = stage.database.rows(
         "select d.platform, d.url, d.commit_sha, d.finished_at is not null, m.status, m.run_id"
@@ -199,7 +203,7 @@ def test_a_deployment_walks_from_triggered_over_building_to_success(stage: Stage
 
 
 def test_the_proof_is_written_to_the_health_log(stage: Stage) -> None:
-    stage.release("--commit", stage.push(MORE, table("more")))
+    stage.rush("--commit", stage.push(MORE, table("more")))
     ((status, milliseconds, checks),) = stage.database.rows("select status, response_time_ms, checks from automation.health_log")
     assert status == "healthy"
     assert milliseconds >= 0
@@ -241,7 +245,7 @@ def test_with_nothing_pending_nobody_is_bothered(stage: Stage) -> None:
 def test_a_hook_that_is_gone_leaves_the_migration_applied_and_says_so(stage: Stage) -> None:
     commit = stage.push(MORE, table("more"))
     gone = stage.host["hook_url"].rsplit("/", 1)[0] + "/0123456789abcdef01234567"
-    ran = stage.release("--json", "--commit", commit, NETLIFY_BUILD_HOOK=gone)
+    ran = stage.rush("--json", "--commit", commit, NETLIFY_BUILD_HOOK=gone)
     told = document(ran)
     assert (ran.code, told["outcome"], told["error"]["code"]) == (4, "stranded", "deploy_not_triggered")
     assert (told["applied"], told["pending"]) == (["20250602090000"], [])
@@ -272,9 +276,9 @@ def test_after_a_hook_that_was_gone_only_the_deploy_is_made_up_for(stage: Stage)
 
 def test_a_site_that_stays_on_the_old_commit_is_not_taken_for_the_new_one(stage: Stage) -> None:
     old = stage.push(MORE, table("more"))
-    assert stage.release("--commit", old).code == 0
+    assert stage.rush("--commit", old).code == 0
     unpushed = stage.commit(LAST, table("still_more"))
-    ran = stage.release("--json", "--commit", unpushed, AUTOPILOT_VERIFY_S="2")
+    ran = stage.rush("--json", "--commit", unpushed, AUTOPILOT_VERIFY_S="2")
     told = document(ran)
     assert (ran.code, told["outcome"], told["error"]["code"]) == (4, "stranded", "deploy_did_not_come")
     assert told["applied"] == ["20250603090000"]
@@ -285,9 +289,9 @@ def test_a_site_that_stays_on_the_old_commit_is_not_taken_for_the_new_one(stage:
 
 
 def test_a_site_that_breaks_is_not_called_healthy(stage: Stage) -> None:
-    assert stage.release("--commit", stage.push(MORE, table("more"))).code == 0
+    assert stage.rush("--commit", stage.push(MORE, table("more"))).code == 0
     breaking = stage.push(LAST, "alter table public.courses rename to lessons_learned;\n")
-    ran = stage.release("--json", "--commit", breaking, AUTOPILOT_VERIFY_S="3")
+    ran = stage.rush("--json", "--commit", breaking, AUTOPILOT_VERIFY_S="3")
     told = document(ran)
     assert (ran.code, told["error"]["code"]) == (4, "deploy_not_proven")
     assert "503" in told["error"]["message"]
@@ -297,7 +301,7 @@ def test_a_site_that_breaks_is_not_called_healthy(stage: Stage) -> None:
 
 def test_a_channel_that_is_down_does_not_hold_up_the_release(stage: Stage) -> None:
     commit = stage.push(MORE, table("more"))
-    ran = stage.release("--json", "--commit", commit, SLACK_WEBHOOK_URL=f"{CLOSED}/services/T0/B0/s3cr3tpath")
+    ran = stage.rush("--json", "--commit", commit, SLACK_WEBHOOK_URL=f"{CLOSED}/services/T0/B0/s3cr3tpath")
     assert (ran.code, document(ran)["outcome"]) == (0, "released")
     assert "Slack gave no answer" in ran.err
     assert "s3cr3tpath" not in ran.err
@@ -339,6 +343,6 @@ def family(root: int) -> set[str]:
 
 def test_without_a_health_address_a_deploy_is_asked_for_and_not_called_proven(stage: Stage) -> None:
     commit = stage.push(MORE, table("more"))
-    told = document(stage.release("--json", "--commit", commit, SITE_URL="", HEALTH_URL=""))
+    told = document(stage.rush("--json", "--commit", commit, SITE_URL="", HEALTH_URL=""))
     assert (told["outcome"], told["deploy"]["proven"]) == ("released", None)
     assert "not looked at" in told["deploy"]["notes"]

@@ -68,10 +68,10 @@ def released(cli: Cli) -> Cli:
 
 
 @pytest.fixture
-def recorded(cli: Cli) -> Cli:
+def recorded(cli: Cli, database: Database, released_once: Callable[[Database, Cli], None]) -> Cli:
     """One release without a backup."""
     cli.write(FIRST, FIRST_TEXT)
-    assert cli("migrate", "--no-backup").code == 0
+    released_once(database, cli)
     return cli
 
 
@@ -392,7 +392,7 @@ def test_the_way_back_names_what_would_be_lost(released: Cli, database: Database
     assert told["routes"][0]["loses"] == told["routes"][1]["loses"] == []
     assert told["routes"][3]["loses"] == [{"table": "public.things", "rows_then": 1, "rows_now": 3}]
     assert told["routes"][3]["may_lose_more"]
-    assert "public.things: 1 rows then, 3 now (+2)" in released("rollback", "--plan").out
+    assert "public.things: 1 row then, 3 now (+2)" in released("rollback", "--plan").out
     assert "20250102090000" in told["summary"]
 
 

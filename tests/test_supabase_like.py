@@ -25,7 +25,7 @@ from autopilot.postgres.embedded import EmbeddedServer, running
 PLATFORMS = ("auth", "realtime", "storage", "supabase_functions", "vault")
 
 
-@pytest.fixture(scope="module", params=["embedded", pytest.param("debian", marks=pytest.mark.debian)])
+@pytest.fixture(scope="module", params=["embedded", pytest.param("debian", marks=[pytest.mark.debian, pytest.mark.faults])])
 def supabase(request: pytest.FixtureRequest) -> Iterator[EmbeddedServer]:
     found = installations()
     debian = next((i for i in found if i.origin == "debian" and i.has_server), None)
