@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from autopilot.deploys.answers import looks_like_a_page
 from autopilot.http import Client, Reply
 from autopilot.secret import Secret
 
@@ -26,6 +27,8 @@ class Asked:
     words: str
     #: What a person does next when it was not taken.
     hint: str = ""
+    #: The host may have taken it all the same.
+    may_be_taken: bool = False
 
 
 def platform(hook: Secret) -> str:
@@ -44,15 +47,22 @@ def titled(hook: Secret, title: str) -> str:
     return urlunsplit(parts._replace(query=urlencode([*query, ("trigger_title", title)])))
 
 
-def ask(hook: Secret, *, title: str, request: Client, sleep: Callable[[float], None]) -> Asked:
-    """Posts the hook, up to three times; a refusal (4xx) is final."""
+def ask(hook: Secret, *, title: str, request: Client, sleep: Callable[[float], None], is_looked_for: bool = False) -> Asked:
+    """Posts the hook, up to three times; a refusal (4xx) is final.
+
+    `is_looked_for`: the deploy can be found, so nothing is posted again that may have been taken.
+    """
     reply = Reply(status=0, failure="connect")
     for wait_s in (*_BACKOFF_S, None):
         reply = request("POST", titled(hook, title), json={}, timeout_s=_TIMEOUT_S)
-        if not _worth_another_try(reply) or wait_s is None:
+        if not _worth_another_try(reply) or wait_s is None or (is_looked_for and _may_be_taken(reply)):
             break
         sleep(min(_retry_after_s(reply, wait_s), _LONGEST_WAIT_S))
     return _judged(reply)
+
+
+def _may_be_taken(reply: Reply) -> bool:
+    return reply.failure in {"timeout", "protocol"} or reply.status == 408 or reply.status >= 500
 
 
 def _worth_another_try(reply: Reply) -> bool:
@@ -65,6 +75,11 @@ def _retry_after_s(reply: Reply, default_s: float) -> float:
 
 
 def _judged(reply: Reply) -> Asked:
+    if reply.ok and looks_like_a_page(reply):
+        return Asked(
+            taken=False, words=f"a web page came in place of the host's answer ({reply.words()})", may_be_taken=True,
+            hint="Check the hook's address and what stands between: a proxy, a login page.",
+        )  # fmt: skip
     if reply.ok:
         return Asked(taken=True, words=f"the host took the request ({reply.words()})")
     hints = {
@@ -77,4 +92,5 @@ def _judged(reply: Reply) -> Asked:
         taken=False,
         words=f"the host did not take the request: {reply.words()}",
         hint=hints.get(reply.status, "Look at the host's dashboard and status page, then run again."),
+        may_be_taken=_may_be_taken(reply),
     )
