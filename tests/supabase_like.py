@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from tests.conftest import Database
+from tests.conftest import Cli, Database
 
 from autopilot.postgres.clients import Installation
 from autopilot.postgres.embedded import EmbeddedServer, running
@@ -31,6 +31,12 @@ def platform(installation: Installation) -> Iterator[EmbeddedServer]:
         with psycopg.connect(server.url(_TEMPLATE).reveal(), autocommit=True) as connection:
             connection.execute((_HERE / "supabase_like.sql").read_text().replace(":database", _TEMPLATE).encode())
         yield server
+
+
+def pilot_of(home: Path, target: Database) -> Cli:
+    """The command line in a project directory of its own, at work on that database."""
+    (home / "supabase" / "migrations").mkdir(parents=True)
+    return Cli(home=home, env={"SUPABASE_DB_URL": target.url, "AUTOPILOT_VERIFY_S": "10"})
 
 
 def project(server: EmbeddedServer) -> Database:

@@ -169,11 +169,11 @@ def test_plan_and_ledger_say_what_each_file_means(cli: Cli, database: Database) 
     cli.write("3_rows.sql", "insert into items values (1);")
     cli.write("4_gone.sql", "alter table items drop column id;")
     planned = cli("plan")
-    assert "1_new.sql  (2 statements, expand)" in planned.out
-    assert "2_old.sql  (2 statements, contract)" in planned.out
+    assert "1_new.sql  (2 statements, expand: only adds)" in planned.out
+    assert "2_old.sql  (2 statements, contract: code that runs now may break)" in planned.out
     assert "line 2: locks users (ACCESS EXCLUSIVE): reads and writes wait" in planned.out
-    assert "3_rows.sql  (1 statement, data)" in planned.out
-    assert "4_gone.sql  (1 statement, irreversible)" in planned.out
+    assert "3_rows.sql  (1 statement, data: writes rows)" in planned.out
+    assert "4_gone.sql  (1 statement, irreversible: destroys data)" in planned.out
     ran = cli("migrate", "--no-deploy")
     assert ran.code == 0, ran.err
     assert "Locks users in ACCESS EXCLUSIVE mode: reads and writes wait while it is held, about " in ran.err

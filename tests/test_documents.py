@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from autopilot.config import FileSettings, load
+from autopilot.config import load
+from autopilot.config_file import FileSettings
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from autopilot.backups import encryption
 from autopilot.backups import manifest as manifests
-from autopilot.backups.encryption import Keys
+from autopilot.backups.encrypted import Keys, Progress
 from autopilot.backups.manifest import Manifest
 from autopilot.errors import AutopilotError, Refused, UsageError
 from autopilot.secret import Secret
@@ -166,7 +166,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, action: str) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "plain"]
 
 
-def sealed_again(directory: Path, progress: encryption.Progress = nothing) -> None:
+def sealed_again(directory: Path, progress: Progress = nothing) -> None:
     encryption.encrypt(
         directory / "plain", directory / "again", recipients=RECIPIENTS, gnupg_home=None, timeout_s=60, progress=progress
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Cli, Database
-from tests.supabase_like import platform, project
+from tests.supabase_like import pilot_of, platform, project
 from tests.test_quarantine import WAYS, backed_up, put_back
 
 from autopilot.errors import Refused
@@ -43,9 +43,7 @@ def target(supabase: EmbeddedServer) -> Database:
 
 @pytest.fixture
 def pilot(tmp_path: Path, target: Database) -> Cli:
-    home = tmp_path / "project"
-    (home / "supabase" / "migrations").mkdir(parents=True)
-    return Cli(home=home, env={"SUPABASE_DB_URL": target.url, "AUTOPILOT_VERIFY_S": "10"})
+    return pilot_of(tmp_path / "project", target)
 
 
 @WAYS

@@ -395,7 +395,7 @@ def test_rows_that_break_a_constraint_leave_it_in_force_for_new_rows_and_are_tol
     shop.run("drop policy own_orders on shop.orders")
     ran = cli("repair", "--apply")
     assert ran.code == 4
-    assert "Put back: policy own_orders on shop.orders is missing" in ran.out
+    assert "Found, and put right:\n  policy own_orders on shop.orders is missing" in ran.out
     assert "violates foreign key constraint" in ran.out
     assert "Left: ! constraint lines_order_id_fkey on shop.lines is not valid" in ran.out
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
@@ -470,7 +470,7 @@ def test_a_lost_column_comes_back_with_its_values_and_says_which_rows_have_none(
     assert [d["remedy"] for d in left["drift"] if d["object"] == "column shop.orders.note"] == ["restore"]
     (restored,) = document(cli("repair", "--apply", "--restore-tables", "--json"))["restored"]
     assert (restored["rows"], restored["rows_without_value"]) == (30, 1)
-    assert "1 rows of today are not in it and got no value" in restored["message"]
+    assert "1 row of today got no value: not in the backup" in restored["message"]
     assert shop.rows("select id, note from shop.orders where id <= 30 order by id") == values
     as_it_was(shop, cli, then)
 
@@ -542,7 +542,7 @@ def test_an_answer_for_people_says_what_was_done_and_what_stays(shop: Database, 
     assert "column auth.users.email" not in planned
     assert "column auth.users.email" in cli("repair", "--verbose").out
     done = cli("repair", "--apply").out
-    assert done.startswith("Put back: table shop.orders has row level security off")
+    assert done.startswith("Found, and put right:\n  table shop.orders has row level security off")
     assert "Stays: table shop.mine was added by hand" in done
 
 

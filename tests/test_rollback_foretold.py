@@ -25,10 +25,10 @@ def test_with_nothing_pending_there_is_no_way_to_tell_of(cli: Cli, database: Dat
 
 
 @pytest.mark.parametrize(("files", "way", "words"), [
-    pytest.param(("create table a ();", "drop table old;"), "transaction", "a failure undoes itself", id="at once"),
+    pytest.param(("create table a ();", "drop table old;"), "transaction", "it undoes itself", id="at once"),
     pytest.param(("create index concurrently o on orders (note);",), "undo", "goes back by itself (undo)", id="alone"),
     pytest.param(("begin; create table a (); commit; create table b ();", "create table c ();"), "undo",
-                 "after the first COMMIT goes back by itself", id="one by one"),
+                 "what was committed before goes back by itself", id="one by one"),
     pytest.param((f"set role {OWNER}; delete from orders;", "create index concurrently o on users (name);"), "person",
                  "exit 4, and a person decides", id="with loss"),
 ])  # fmt: skip

@@ -29,7 +29,11 @@ def test_undoing_in_one_transaction_comes_first_with_its_proof_and_what_is_kept(
     database.run("insert into users values (1000, 'new', '1'); insert into new values (1);")
     before = database.rows("select * from automation.runs")
     found = plan(cli)
-    assert names(found) == ["undo in one transaction", "last good deploy", "a migration that undoes it", "restore from backup"]
+    assert names(found) == [
+        "undo in one transaction", "last good deploy", "a migration that undoes it", "merge rows from the backup",
+        "restore from backup", "the provider's point in time",
+    ]  # fmt: skip
+    assert [r["possible"] for r in found["routes"]] == [True, True, True, False, True, True], "the trash keeps all of it"
     undo = found["routes"][0]
     assert (undo["command"], undo["proven"], undo["would_lose"], undo["in_the_way"]) == ("autopilot rollback", True, [], [])
     assert [(s["run_id"], s["versions"], s["whole"], s["proven"]) for s in undo["releases"]] == [(run, ["1"], True, True)]
@@ -41,7 +45,7 @@ def test_undoing_in_one_transaction_comes_first_with_its_proof_and_what_is_kept(
     shown = cli("rollback", "--plan").out
     assert "1. undo in one transaction: `autopilot rollback`" in shown
     assert "flown forward, back and forward again in its rehearsal" in shown
-    assert "kept: rows of public.users, 400 images of rows (before and after)" in shown
+    assert "kept: rows of public.users, 400 row versions (before and after)" in shown
     assert "public.users: 200 rows then, 201 now (+1)" in shown
     assert database.rows("select * from automation.runs") == before
 
@@ -58,7 +62,7 @@ def test_several_releases_are_listed_in_the_order_in_which_they_go_back(cli: Cli
     shown = cli("rollback", "--plan", "--to", runs[0]).out
     assert f"1) run {runs[1]}: 2; no rehearsal has proven it" in shown
     assert f"2) run {runs[0]}: 1; no rehearsal has proven it" in shown
-    assert "Written since: not counted" in shown
+    assert "Written since the backup: not counted" in shown
 
 
 def test_after_going_back_it_tells_of_the_release_before(cli: Cli, database: Database) -> None:

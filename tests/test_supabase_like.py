@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.conftest import Cli, Database
-from tests.supabase_like import platform, project
+from tests.supabase_like import pilot_of, platform, project
 
 from autopilot.postgres.clients import for_embedded, installations
 from autopilot.postgres.cluster import cut_off_by, server_user
@@ -42,9 +42,7 @@ def target(supabase: EmbeddedServer) -> Database:
 
 @pytest.fixture
 def pilot(tmp_path: Path, target: Database) -> Cli:
-    home = tmp_path / "project"
-    (home / "supabase" / "migrations").mkdir(parents=True)
-    return Cli(home=home, env={"SUPABASE_DB_URL": target.url, "AUTOPILOT_VERIFY_S": "10"})
+    return pilot_of(tmp_path / "project", target)
 
 
 @pytest.fixture

@@ -245,6 +245,7 @@ create table visits (id bigint generated always as identity, customer int refere
     partition by range (at);
 create table visits_2026 partition of visits for values from ('2026-01-01') to ('2027-01-01');
 create index visits_by_customer on visits (customer);
+comment on table visits is 'Who came, and when';
 create table empty (id serial primary key);"""
 
 
@@ -270,7 +271,7 @@ def test_what_a_way_back_took_out_of_sight_is_listed_and_goes_when_its_time_is_o
     run_id = found[0]["run_id"]
     assert database.value("select count(*) from automation.runs where run_id = %s", run_id) == 1
     assert all(e["size_bytes"] > 0 for e in found)
-    assert f"of run {run_id} (undo), until " in cli("trash", "list", "--run", run_id).out
+    assert f"of run {run_id}, undone, until " in cli("trash", "list", "--run", run_id).out
     assert len(document(cli("trash", "empty", "--run", run_id, "--yes", "--json"))["entries"]) == 3
     left = (
         "select relname from pg_class where relnamespace = 'autopilot_trash'::regnamespace and relkind in ('r', 'p') order by 1"
@@ -285,6 +286,8 @@ def test_a_table_that_was_undone_comes_back_by_hand_under_its_name_with_its_part
     assert "public.visits is back, with 9 rows; its foreign keys, triggers and policies went when it was undone" in ran.out
     assert database.rows("select count(*), count(distinct tableoid) from visits") == [(9, 1)]
     names = {row[0] for row in database.rows("select relname from pg_class where relnamespace = 'public'::regnamespace")}
+    told = "select obj_description('visits'::regclass), obj_description('visits_2026'::regclass)"
+    assert database.rows(told) == [("Who came, and when", None)], "the comment that it bore in the trash is gone"
     assert {"visits", "visits_2026", "visits_pkey", "visits_2026_pkey", "visits_by_customer", "visits_id_seq"} <= names
     database.run("insert into visits (customer, at) values (7, '2026-12-01')")
     assert database.value("select max(id) from visits") == 10

@@ -2,106 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import msgspec
-
-from autopilot.access import BackupAccess, ProviderAccess, backup_access, provider_access
-from autopilot.errors import UsageError, Where
-from autopilot.measures import size_bytes, span_s
+from autopilot.access import BackupAccess, DeployAccess, ProviderAccess, backup_access, deploy_access, provider_access
+from autopilot.channels import Channel, Origin, origin
+from autopilot.channels import chosen as told_to
+from autopilot.config_file import (
+    BackupStore,
+    Deleted,
+    DeployHost,
+    Duplicates,
+    KeepRows,
+    Provider,
+    Rehearsal,
+    ReplaySlot,
+    TlsVerify,
+    Transaction,
+    big_above_bytes,
+    file_settings,
+)
+from autopilot.errors import UsageError
+from autopilot.measures import span_s
 from autopilot.secret import Secret
-
-DEFAULT_FILE = "autopilot.toml"
-Rehearsal = Literal["required", "auto", "schema", "off"]
-Provider = Literal["", "supabase", "neon"]
-Transaction = Literal["auto", "push", "file"]
-#: Seconds; beyond ten days nobody waits, and PostgreSQL counts in milliseconds of 31 bits.
-Positive = Annotated[float, msgspec.Meta(gt=0, le=864_000)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0, le=864_000)]
-Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-TlsVerify = Literal["auto", "required"]
-Duplicates = Literal["refuse", "by-name"]
-Deleted = Literal["warn", "refuse"]
-KeepRows = Literal["auto", "always", "off"]
-Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
-
-
-class BackupStore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A place for copies of backups: a `[[backup_store]]` table."""
-
-    #: s3://bucket/prefix or file:///path; keys come from the environment.
-    url: str
-    #: Without a copy there, a backup is refused, and so is the release that needs it.
-    required: bool = True
-    #: Unencrypted backups may leave this machine for it.
-    allow_plain: bool = False
-
-
-class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of `autopilot.toml`; the same keys may stand in `[environment.NAME]` and win there."""
-
-    migrations_dir: str = "supabase/migrations"
-    backups_dir: str = "supabase/backups"
-    #: Directory of pg_dump, pg_restore and the rest; empty = look for them.
-    postgres_bin_dir: str = ""
-    rehearsal: Rehearsal = "required"
-    #: Where our own scratch server keeps its data; empty = TMPDIR.
-    scratch_dir: str = ""
-    #: The database at AUTOPILOT_SCRATCH_URL is itself a copy of the target, made for this, and may be changed.
-    scratch_is_copy: bool = False
-    #: From this size on (text like "20 GiB", or bytes) one of the next two keys applies; "off": never.
-    big_above: int | str = "off"
-    #: Tables whose rows a backup then leaves out: "schema.table", "schema.*".
-    big_without_data: tuple[str, ...] = ()
-    #: The provider whose restore point then stands in for a dump.
-    big_restore_point: Provider = ""
-    #: A backup is restored this often to prove it; "off": never by itself.
-    restore_test_every: str = "7 days"
-    #: Encryption to a remote host is required; "auto" lets its certificate go unverified, with a warning, where the CA is
-    #: not known; "required" refuses that.
-    tls_verify: TlsVerify = "auto"
-    #: The CA's certificate, for a URL without sslrootcert; empty = the system's store.
-    tls_ca_file: str = ""
-    #: "auto": all pending files commit at once where that changes nothing else; "push": always; "file": never.
-    transaction: Transaction = "auto"
-    #: Several files of one version: "refuse" them, or track each "by-name" and run them in that order.
-    duplicate_versions: Duplicates = "refuse"
-    #: An applied file that is no longer here: "warn", or "refuse" to run.
-    deleted: Deleted = "warn"
-    #: How long to wait for another run's lock.
-    lock_wait_s: NotNegative = 60.0
-    #: How long a migration waits for a lock on a table before it lets everyone else through and tries again.
-    lock_timeout_s: Positive = 3.0
-    #: The same for a file that only writes rows or validates: nobody's reads or writes queue behind it.
-    gentle_lock_timeout_s: Positive = 30.0
-    #: How often it tries.
-    lock_tries: Count = 10
-    #: Rows that a release changes are kept so that it can be undone. "auto": where nobody has to wait longer than
-    #: lock_timeout_s for that; "always"; "off".
-    keep_rows: KeepRows = "auto"
-    #: Wall limit for one file's statements.
-    apply_timeout_s: Positive = 3600.0
-    backup_timeout_s: Positive = 3600.0
-    #: Public keys that backups are encrypted to: "age1…", or "gpg:FINGERPRINT". Empty = not encrypted.
-    backup_recipients: tuple[str, ...] = ()
-    backup_store: tuple[BackupStore, ...] = ()
-    #: A backup is pruned when it is older than this, and beyond the last so many, and nothing needs it.
-    backup_keep_days: Days = 30
-    backup_keep_last: Count = 10
-    #: What a migration destroyed stays in the trash of the database for so long.
-    trash_keep_days: Days = 30
-    site_url: str = ""
-    health_url: str = ""
-    #: Database roles, beside the owner and service_role, that may read the automation schema.
-    admins: tuple[str, ...] = ()
-    environment: dict[str, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +58,7 @@ class Settings:
     gentle_lock_timeout_s: float
     lock_tries: int
     keep_rows: KeepRows
+    replay_slot: ReplaySlot
     apply_timeout_s: float
     backup_timeout_s: float
     backup_recipients: tuple[str, ...]
@@ -141,8 +68,20 @@ class Settings:
     trash_keep_days: int
     backup_access: BackupAccess
     verify_s: float
+    deploy_host: DeployHost
+    deploy_command: tuple[str, ...]
+    deploy_command_variables: tuple[str, ...]
+    deploy_timeout_s: float
+    deploys: DeployAccess
     build_hook: Secret | None
     slack_webhook: Secret | None
+    channels: tuple[Channel, ...]
+    #: `[[notify]]` tables whose variable is not set here: name and variable.
+    channels_unset: tuple[tuple[str, str], ...]
+    notify_remind_every_s: float | None
+    origin: Origin
+    #: Where what outlives a command and has no database lies.
+    state_dir: Path
     site_url: str | None
     health_url: str | None
     admins: tuple[str, ...]
@@ -150,8 +89,11 @@ class Settings:
     other_secrets: tuple[Secret, ...] = ()
 
     def secrets(self) -> tuple[Secret, ...]:
-        own = (self.database_url, self.scratch_url, self.build_hook, self.slack_webhook, *self.providers.secrets())
-        return tuple(s for s in own if s is not None) + self.other_secrets
+        own = (
+            self.database_url, self.scratch_url, self.build_hook, self.slack_webhook, *self.providers.secrets(),
+            *self.deploys.secrets(), *(c.secret for c in self.channels),
+        )  # fmt: skip
+        return (*dict.fromkeys(s for s in own if s is not None), *self.other_secrets)
 
     def require_database(self) -> Secret:
         if self.database_url is None:
@@ -188,8 +130,9 @@ def load(
     Without `file`, `autopilot.toml` of the working directory is read if there is one.
     Raises UsageError (`config_*`, `bad_url`, `bad_number`).
     """
-    chosen = _for_environment(_read(file), environment_name, file or Path(DEFAULT_FILE))
-    url = database_url or _database_url(variables, environment_name)
+    chosen = file_settings(file, environment_name=environment_name)
+    url = _database_url(variables, environment_name) if database_url is None else _named_url(database_url)
+    told = told_to(chosen.notify, variables=variables, environment_name=environment_name)
     return Settings(
         environment_name=environment_name,
         database_url=Secret(url) if url else None,
@@ -202,7 +145,7 @@ def load(
         else None,
         scratch_dir=Path(chosen.scratch_dir) if chosen.scratch_dir else None,
         scratch_is_copy=chosen.scratch_is_copy,
-        big_above_bytes=_big_above(chosen),
+        big_above_bytes=big_above_bytes(chosen),
         big_without_data=chosen.big_without_data,
         big_restore_point=chosen.big_restore_point,
         restore_test_every_s=span_s("restore_test_every", chosen.restore_test_every),
@@ -217,6 +160,7 @@ def load(
         gentle_lock_timeout_s=chosen.gentle_lock_timeout_s,
         lock_tries=chosen.lock_tries,
         keep_rows=chosen.keep_rows,
+        replay_slot=chosen.replay_slot,
         apply_timeout_s=chosen.apply_timeout_s,
         backup_timeout_s=chosen.backup_timeout_s,
         backup_recipients=chosen.backup_recipients,
@@ -226,8 +170,18 @@ def load(
         trash_keep_days=chosen.trash_keep_days,
         backup_access=backup_access(variables),
         verify_s=_seconds(variables, "AUTOPILOT_VERIFY_S", 90.0),
+        deploy_host=chosen.deploy_host,
+        deploy_command=chosen.deploy_command,
+        deploy_command_variables=chosen.deploy_command_variables,
+        deploy_timeout_s=chosen.deploy_timeout_s,
+        deploys=deploy_access(variables),
         build_hook=_secret_url(variables, "NETLIFY_BUILD_HOOK"),
         slack_webhook=_secret_url(variables, "SLACK_WEBHOOK_URL"),
+        channels=told.channels,
+        channels_unset=told.unset,
+        notify_remind_every_s=span_s("notify_remind_every", chosen.notify_remind_every),
+        origin=origin(variables),
+        state_dir=_state_dir(variables),
         site_url=_public_url("SITE_URL", variables.get("SITE_URL", "").strip() or chosen.site_url),
         health_url=_public_url("HEALTH_URL", variables.get("HEALTH_URL", "").strip() or chosen.health_url),
         admins=chosen.admins,
@@ -235,93 +189,21 @@ def load(
     )
 
 
-def _big_above(chosen: FileSettings) -> int | None:
-    """The size of a big database. Raises UsageError (`config_value`) where it would mean nothing, or two things."""
-    above = size_bytes("big_above", chosen.big_above)
-    ways = (bool(chosen.big_without_data), bool(chosen.big_restore_point))
-    if all(ways):
-        what = "big_without_data and big_restore_point exclude each other"
-    elif (above is not None) != any(ways):
-        what = "big_above goes with one of big_without_data and big_restore_point, and they with it"
-    else:
-        for pattern in chosen.big_without_data:
-            if not re.fullmatch(r"[^.\s]+\..*\S", pattern):
-                raise UsageError(
-                    f"The configuration has a wrong value: big_without_data names {pattern!r}, which is no schema.table.",
-                    code="config_value", hint='Write "schema.table" or "schema.*".',
-                )  # fmt: skip
-        return above
-    raise UsageError(f"The configuration has a wrong value: {what}.", code="config_value", hint="Keep one of the two ways.")
+def _state_dir(variables: Mapping[str, str]) -> Path:
+    """AUTOPILOT_STATE_DIR, else the user's own place for such things."""
+    named, usual = variables.get("AUTOPILOT_STATE_DIR", "").strip(), variables.get("XDG_STATE_HOME", "").strip()
+    if named:
+        return Path(named)
+    return (Path(usual) if usual else Path(variables.get("HOME", "") or "~").expanduser() / ".local" / "state") / "autopilot"
 
 
-def _read(file: Path | None) -> FileSettings:
-    path = file or Path(DEFAULT_FILE)
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        if file is None:
-            return FileSettings()
-        raise _config_error(path, "is not there", "Check the path given to --config.", "config_missing") from None
-    except OSError as cause:
-        raise _config_error(path, f"cannot be read: {cause.strerror}", "Check its permissions.", "config_unreadable") from cause
-    try:
-        return _checked(tomllib.loads(raw.decode("utf-8")), path)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
-        raise _config_error(path, f"is not TOML: {cause}", "Mend that line.", "config_syntax") from cause
-
-
-def _checked(document: dict[str, Any], path: Path) -> FileSettings:
-    _refuse_unknown(document, path, "")
-    try:
-        return msgspec.convert(document, FileSettings)
-    except msgspec.ValidationError as cause:
-        raise _config_error(
-            path, f"has a wrong value: {cause}", "Give that key a value of the right kind.", "config_value"
-        ) from cause
-
-
-def _refuse_unknown(table: Mapping[str, Any], path: Path, inside: str) -> None:
-    known = FileSettings.__struct_fields__
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            guess = f" Did you mean {near[0]!r}?" if near else ""
-            raise _config_error(
-                path,
-                f"has an unknown key {inside + key!r}.{guess}",
-                "Correct or remove the key.",
-                "config_unknown_key",
-            )
-
-
-def _for_environment(settings: FileSettings, name: str, path: Path) -> FileSettings:
-    own = settings.environment.get(name)
-    if own is None:
-        if settings.environment and name != "production":
-            listed = ", ".join(sorted(settings.environment))
-            raise UsageError(
-                f"{path} has no environment {name!r}; it has: {listed}.",
-                code="config_unknown_environment",
-                hint=f"Add [environment.{name}], or give one of those to --env.",
-            )
-        return settings
-    _refuse_unknown(own, path, f"environment.{name}.")
-    whole = {f: getattr(settings, f) for f in settings.__struct_fields__} | own
-    try:
-        return msgspec.convert(whole, FileSettings)
-    except msgspec.ValidationError as cause:
-        raise _config_error(
-            path, f"has a wrong value: {cause}", "Give that key a value of the right kind.", "config_value"
-        ) from cause
-
-
-def _config_error(path: Path, what: str, hint: str, code: str) -> UsageError:
-    return UsageError(
-        f"The configuration {path} {what.rstrip('.') if not what.endswith('?') else what}" + ("" if what.endswith("?") else "."),
-        code=code,
-        hint=hint,
-        where=Where(file=str(path)),
-    )
+def _named_url(text: str) -> str:
+    """What --db says: an empty one is a variable of the caller's that was not set, and must not mean another database."""
+    if not text.strip():
+        raise UsageError(
+            "--db was given, and it is empty.", code="no_database_url", hint="Give a whole URL to --db, or leave --db out."
+        )
+    return text
 
 
 def _database_url(variables: Mapping[str, str], environment_name: str) -> str | None:
@@ -382,4 +264,4 @@ def _other_secrets(variables: Mapping[str, str]) -> tuple[Secret, ...]:
 
 def without_deploy(settings: Settings) -> Settings:
     """The same settings for a run that neither deploys nor looks at the site."""
-    return replace(settings, build_hook=None, site_url=None, health_url=None)
+    return replace(settings, deploy_host="off", build_hook=None, site_url=None, health_url=None)

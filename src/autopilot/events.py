@@ -73,15 +73,16 @@ class Step:
 
 @contextmanager
 def told(tell: Tell, clock: Clock, name: str, text: str) -> Iterator[Step]:
-    """Tells the beginning and the end of a step, and that it failed when it raises."""
+    """Tells the beginning and the end of a step, and that it failed or was stopped when it raises."""
     begun = clock.monotonic_s()
     step = Step(name=name, tell=tell)
     tell(StepStarted(step=name, text=text))
     try:
         yield step
-    except BaseException:
+    except BaseException as cause:
         ms = int((clock.monotonic_s() - begun) * 1000)
-        tell(StepEnded(step=name, state="failed", text=step.closing, duration_ms=ms))
+        ended = "stopped" if isinstance(cause, KeyboardInterrupt) else "failed"
+        tell(StepEnded(step=name, state="failed", text=step.closing or ended, duration_ms=ms))
         raise
     ms = int((clock.monotonic_s() - begun) * 1000)
     tell(StepEnded(step=name, state=step.state, text=step.closing, duration_ms=ms))

@@ -1,4 +1,4 @@
-"""Sizes and spans of time as people write them: "20 GiB", "7 days"."""
+"""Sizes, spans of time and numbers of things as people write them: "20 GiB", "7 days", "1 row"."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def span_s(key: str, value: str) -> float | None:
     return float(int(match[1]) * unit)
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """So many of them, for a person: "1 row", "2,000 rows", "3 entries". plural: where it is not the noun with an s."""
+    return f"{number:,} " + (noun if number == 1 else plural or f"{noun}s")
+
+
 def size_in_words(number: int) -> str:
     """Bytes for a person."""
     for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20)):
@@ -55,8 +60,7 @@ def span_in_words(seconds: float) -> str:
     """A span for a person, in its largest whole unit."""
     for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {unit}" + ("" if count == 1 else "s")
+            return counted(int(seconds // length), unit)
     return "less than a minute"
 
 

@@ -59,6 +59,12 @@ def is_at_rest(connection: Connection) -> bool:
     return row is not None and bool(row[0]) and deploy_owed(connection) is None
 
 
+def runs_among(connection: Connection, ids: tuple[str, ...]) -> frozenset[str]:
+    """Which of them are runs."""
+    rows = connection.execute(_QUERIES["runs_among"], (list(ids),)).fetchall() if ids else []
+    return frozenset(row[0] for row in rows)
+
+
 def close_run(connection: Connection, run_id: str, *, state: str, notes: str | None = None) -> None:
     connection.execute(
         _QUERIES["close_run"],
@@ -146,9 +152,10 @@ def edit_accepted(connection: Connection, run: Run, *, version: str, file: str) 
     connection.execute(_QUERIES["edit_accepted"], (run.commit_sha, notes, run.triggered_by, run.run_id, [version]))
 
 
-def repaired(connection: Connection, run: Run, *, notes: str, backup_file: str | None, duration_ms: int) -> None:
-    """That the schema was put back as it was recorded; in the transaction that does so."""
-    connection.execute(_QUERIES["repaired"], (run.commit_sha, notes, backup_file, duration_ms, run.triggered_by, run.run_id))
+def repaired(connection: Connection, run: Run, *, notes: str, backup_file: str | None, duration_ms: int) -> int:
+    """That the schema was put back as it was recorded; in the transaction that does so. Returns the row's id."""
+    said = (run.commit_sha, notes, backup_file, duration_ms, run.triggered_by, run.run_id)
+    return _id(connection.execute(_QUERIES["repaired"], said).fetchone())
 
 
 def deployment_intended(connection: Connection, run: Run, *, platform: str, url: str | None, migration_log_id: int | None) -> int:
@@ -160,11 +167,38 @@ def deployment_intended(connection: Connection, run: Run, *, platform: str, url:
     return _id(row)
 
 
-def deployment_moved(connection: Connection, deployment_id: int, *, status: str, notes: str) -> None:
+def deployment_moved(
+    connection: Connection, deployment_id: int, *, status: str, notes: str, deploy_id: str | None = None
+) -> None:
+    """The deploy's id, once it is known, stays."""
     connection.execute(
         _QUERIES["deployment_moved"],
-        {"status": status, "notes": notes, "id": deployment_id},
+        {"status": status, "notes": notes, "id": deployment_id, "deploy_id": deploy_id},
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedDeploy:
+    id: int
+    deployed_at: datetime
+    platform: str
+    deploy_id: str | None
+    status: str
+    commit_sha: str | None
+    notes: str | None
+
+
+def deploys_so_far(connection: Connection) -> tuple[LoggedDeploy, ...]:
+    """Newest first, as far back as anybody would go."""
+    rows = connection.execute(_QUERIES["deploys_so_far"]).fetchall()
+    names = LoggedDeploy.__dataclass_fields__
+    return tuple(LoggedDeploy(**dict(zip(names, row, strict=True))) for row in rows)
+
+
+def deploy_intended_since(connection: Connection, commit_sha: str | None) -> datetime | None:
+    """When the first run that died over a deploy of this commit, not proven since, meant to ask for it; None without one."""
+    row = connection.execute(_QUERIES["deploy_intended_since"], {"commit_sha": commit_sha}).fetchone()
+    return None if row is None else row[0]
 
 
 def deployments_left_open(connection: Connection) -> tuple[int, ...]:

@@ -103,6 +103,91 @@ def undone(connection: Connection, run: Run, release: Release, *, notes: str, du
     return 0 if row is None else int(row[0])
 
 
+def marked_undone(connection: Connection, run: Run, release: Release, *, notes: str) -> None:
+    """A release that a backup took the place of; `put_in_place` writes the rest."""
+    connection.execute(_QUERIES["undone"], (run.run_id, notes, Jsonb({}), release.migration_log_id))
+
+
+def put_in_place(
+    connection: Connection, run: Run, *, versions: tuple[str, ...], backup_file: str, notes: str, duration_ms: int,
+    remade: Mapping[str, str],
+) -> int:  # fmt: skip
+    """The log row of a backup that took the place of everything, and where its objects are now. Returns its migration_log id.
+
+    versions: those that are pending again besides the releases that are marked undone.
+    """
+    forget(connection, versions)
+    row = connection.execute(
+        _QUERIES["rolled_back"],
+        (run.commit_sha, notes, backup_file, duration_ms, run.triggered_by, run.run_id, list(versions)),
+    ).fetchone()
+    log_id = 0 if row is None else int(row[0])
+    made_anew(connection, run, log_id, remade=remade, notes=notes)
+    return log_id
+
+
+def made_anew(connection: Connection, run: Run, log_id: int, *, remade: Mapping[str, str], notes: str) -> None:
+    """Objects that are others since that row of the log, by their keys: releases before it are undone with that in mind."""
+    if remade:
+        connection.execute(
+            _QUERIES["made_anew"],
+            {"id": log_id, "run_id": run.run_id, "kept_as": f"{run.run_id}.{log_id}", "remade": Jsonb(dict(remade)),
+             "notes": notes},
+        )  # fmt: skip
+
+
+def transactions(connection: Connection, versions: tuple[str, ...]) -> tuple[str, ...]:
+    """The numbers (xid) of the transactions that applied them."""
+    return tuple(row[0] for row in connection.execute(_QUERIES["transactions"], {"versions": list(versions)}).fetchall())
+
+
+def first_after(connection: Connection, log_id: int) -> str:
+    """The number of a transaction right after the release, or after the last restore since."""
+    row = connection.execute(_QUERIES["first_after"], {"id": log_id}).fetchone()
+    return "0" if row is None else str(row[0])
+
+
+def ways_gone_since(connection: Connection, log_id: int) -> tuple[str, ...]:
+    """Runs that went back on later releases: what they put back bears their numbers, and counts as written since."""
+    return tuple(row[0] for row in connection.execute(_QUERIES["ways_gone_since"], {"id": log_id}).fetchall())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """What a release wrote to one table in its rehearsal, on its backup's rows."""
+
+    #: Without its schema where that is public.
+    relation: str
+    inserted: int
+    updated: int
+    deleted: int
+    emptied: bool = False
+
+
+def rehearsed(connection: Connection, release: Release) -> tuple[Rehearsed, ...]:
+    """Nothing where there was no rehearsal."""
+    asked = {"run_id": release.run_id, "versions": list(release.versions)}
+    emptied = {row[0] for row in connection.execute(_QUERIES["rehearsed_emptied"], asked).fetchall()}
+    rows = connection.execute(_QUERIES["rehearsed_rows"], asked).fetchall()
+    found = [
+        Rehearsed(relation=r[0], inserted=r[1], updated=r[2], deleted=r[3], emptied=r[0] in emptied) for r in rows
+    ]  # fmt: skip
+    seen = {one.relation for one in found}
+    return (
+        *found,
+        *(Rehearsed(relation=r, inserted=0, updated=0, deleted=0, emptied=True) for r in sorted(emptied - seen)),
+    )
+
+
+def undone_since(connection: Connection, at: datetime) -> tuple[str, ...]:
+    """Runs that were in at that time and were gone back on since."""
+    return tuple(row[0] for row in connection.execute(_QUERIES["undone_since"], {"at": at}).fetchall())
+
+
+def applied_since(connection: Connection, at: datetime) -> tuple[str, ...]:
+    return tuple(row[0] for row in connection.execute(_QUERIES["applied_since"], (at,)).fetchall())
+
+
 def emptied(connection: Connection, kept_as: str, loss: str) -> None:
     """Something that the release's way back needs is gone."""
     connection.execute(_QUERIES["emptied"], (loss, kept_as))
@@ -126,12 +211,24 @@ def progress(connection: Connection, versions: tuple[str, ...]) -> str:
     return "[]" if row is None else str(row[0])
 
 
+def begun_before(connection: Connection, versions: tuple[str, ...], *, run_id: str) -> bool:
+    """Whether parts of those files were applied by an earlier run."""
+    row = connection.execute(_QUERIES["begun_before"], (list(versions), run_id)).fetchone()
+    return row is not None and bool(row[0])
+
+
 def remade_since(connection: Connection, log_id: int) -> dict[str, str]:
     """Keys of tables and columns at the time of a release, and those that they have since later releases were undone."""
     places: dict[str, str] = {}
     for (found,) in connection.execute(_QUERIES["remade"], (log_id,)).fetchall():
         places = {then: found.get(now, now) for then, now in places.items()} | found
     return places
+
+
+def remade_since_recorded(connection: Connection) -> dict[str, str]:
+    """The same since the release whose catalog is the last recorded."""
+    row = connection.execute(_QUERIES["last_recorded_id"]).fetchone()
+    return {} if row is None else remade_since(connection, int(row[0]))
 
 
 def prune(connection: Connection, *, keep_days: int) -> None:

@@ -42,6 +42,8 @@ _CANCEL_S = 5.0
 class Backup:
     path: Path
     manifest: Manifest
+    #: Which transactions are in it, as pg_current_snapshot() told; known only to the run that took it.
+    sees: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,7 @@ def take(
         without_data=source.without_data, database_bytes=source.size_bytes,
     )  # fmt: skip
     manifests.describe(described, directory)
-    return Backup(path=directory / name, manifest=described)
+    return Backup(path=directory / name, manifest=described, sees=moment.sees)
 
 
 def _pattern(table: str) -> str:

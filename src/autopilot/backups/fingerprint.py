@@ -11,6 +11,7 @@ from psycopg import sql
 
 from autopilot.backups.manifest import Manifest
 from autopilot.errors import Refused
+from autopilot.measures import counted
 from autopilot.postgres.bounded import patient
 from autopilot.postgres.queries import named
 from autopilot.postgres.session import Connection
@@ -148,7 +149,8 @@ def differences(
 def _rows_lost(expected: Fingerprint, found: Fingerprint) -> Iterator[str]:
     for table in sorted(expected.rows):
         if found.rows.get(table) != expected.rows[table]:
-            yield f"{table}: {expected.rows[table]} rows in the backup's snapshot, {found.rows.get(table, 'no table')} restored"
+            wanted = counted(expected.rows[table], "row")
+            yield f"{table}: {wanted} in the backup's snapshot, {found.rows.get(table, 'no table')} restored"
         elif table in expected.sums and found.sums.get(table) != expected.sums[table]:
             yield f"{table}: as many rows as in the backup's snapshot, but not the same ones"
 

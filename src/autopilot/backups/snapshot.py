@@ -27,6 +27,8 @@ class Snapshot:
     role: str
     #: How many tables have rows of their own.
     tables: int
+    #: Which transactions it sees: pg_current_snapshot() as text.
+    sees: str
 
 
 @contextlib.contextmanager
@@ -43,6 +45,7 @@ def snapshot(connection: Connection) -> Iterator[Snapshot]:
             raise AssertionError
         yield Snapshot(
             name=row[0], database=row[1], database_oid=row[2], lsn=row[3], role=row[4], tables=row[5],
+            sees=row[6],
             system_identifier=_system_identifier(connection),
         )  # fmt: skip
 

@@ -11,6 +11,7 @@ from psycopg import sql
 from autopilot.backups import fingerprint, supplied
 from autopilot.backups.platform import PLATFORM, Absent, Pointing
 from autopilot.backups.stand_ins import STAND_INS
+from autopilot.measures import counted
 from autopilot.postgres.session import Connection
 
 
@@ -124,7 +125,7 @@ def attach(scratch: Connection, absent: Absent) -> int:
 
 def told(absent: Absent, filled: Mapping[str, int], failed: int) -> tuple[str, ...]:
     """What stands in for the schemas left out, for people."""
-    made = {schema: f" ({count} rows made up for foreign keys)" for schema, count in filled.items() if count}
+    made = {schema: f" ({counted(count, 'row')} made up for foreign keys)" for schema, count in filled.items() if count}
     lost = (f"{failed} of the triggers and policies on them could not be made",) if failed else ()
     return (*(f"the schema {schema}{made.get(schema, '')}" for schema in absent.schemas), *lost)
 

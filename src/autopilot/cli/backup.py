@@ -36,7 +36,7 @@ def command() -> None:
 command.add_command(restore_test)
 
 
-@command.command("create")
+@command.command("create", short_help="Take a backup now.")
 @click.option("--commit", metavar="SHA", help="The commit that production is at, for the manifest; default: GITHUB_SHA.")
 @options(directory=False)
 def create(frame: Frame, *, commit: str | None) -> int:
@@ -57,7 +57,7 @@ def create(frame: Frame, *, commit: str | None) -> int:
     return 0
 
 
-@command.command("list")
+@command.command("list", short_help="List the backups here and in the stores.")
 @click.option("--verify", is_flag=True, help="Hash every file against its manifest instead of comparing sizes only.")
 @options(database=False, directory=False)
 def list_backups(frame: Frame, *, verify: bool) -> int:
@@ -81,7 +81,7 @@ def list_backups(frame: Frame, *, verify: bool) -> int:
     return 1 if failures or any(e.state in {"damaged", "missing"} for e in entries) else 0
 
 
-@command.command("verify")
+@command.command("verify", short_help="Hash backups and read each to its end.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--allow-unsigned", is_flag=True, help="Open one that is not signed although AUTOPILOT_SECRET is set.")
 @options(database=False, directory=False)
@@ -104,7 +104,7 @@ def verify(frame: Frame, *, files: tuple[str, ...], allow_unsigned: bool) -> int
     return 0 if all(v.entry.state == "good" and v.read_whole is not False for v in found) else 1
 
 
-@command.command("copy")
+@command.command("copy", short_help="Put backups into the stores that lack them.")
 @options(database=False, directory=False)
 def copy(frame: Frame) -> int:
     """Put the backups that are here into each store that lacks them, newest first; each is hashed before and read back after.
@@ -127,7 +127,7 @@ def copy(frame: Frame) -> int:
     return 1 if failures or any(made.failed for c in found for _, made in c.copies) else 0
 
 
-@command.command("prune")
+@command.command("prune", short_help="Remove backups that nothing needs any more.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and why the rest is kept. Removes nothing.")
 @options(directory=False)
 def prune(frame: Frame, *, dry_run: bool) -> int:
@@ -154,7 +154,7 @@ def _pruned_code(found: tuple[Pruned, ...]) -> int:
     return 1 if failures else 0
 
 
-@command.command("fetch")
+@command.command("fetch", short_help="Bring a backup back from a store.")
 @click.argument("file")
 @click.option("--from", "source", metavar="STORE", help="The store's URL; default: the first that has a good copy.")
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Default: backups_dir.")

@@ -24,6 +24,7 @@ def command(frame: Frame, *, out: Path | None) -> int:
     runs only where the ledger does not list it. CONCURRENTLY is left out of it, as an SQL editor runs in a transaction.
     """
     from autopilot.audit.schema import creation_script
+    from autopilot.measures import counted
     from autopilot.migrations.bundle import FILE_NAME, bundle, left_out
     from autopilot.migrations.files import listing
     from autopilot.migrations.segments import migration
@@ -40,7 +41,7 @@ def command(frame: Frame, *, out: Path | None) -> int:
     if frame.as_json:
         emit({"file": str(target), "migrations": len(migrations), "left_out": list(left_out(migrations))})
     else:
-        say(f"{target}: {len(migrations)} migrations, {len(text.encode()):,} bytes.")
+        say(f"{target}: {counted(len(migrations), 'migration')}, {len(text.encode()):,} bytes.")
         for words in left_out(migrations):
             say(f"Not in it, run by hand if you need it: {words}")
     return 0

@@ -52,7 +52,10 @@ def outcome_document(outcome: Outcome, *, known: tuple[str, ...]) -> dict[str, A
         },
         "deploy": None
         if deploy is None
-        else {"platform": deploy.platform, "status": deploy.status, "proven": deploy.proven, "notes": deploy.words},
+        else {
+            "platform": deploy.platform, "deploy_id": deploy.deploy_id, "status": deploy.status, "proven": deploy.proven,
+            "notes": deploy.words,
+        },
         "findings": [finding_document(f) | {"file": f.file} for f in outcome.findings],
         "locks": [lock_document(lock) for lock in outcome.locks],
         "error": None if outcome.error is None else error_document(outcome.error, known=known),

@@ -9,6 +9,7 @@ from autopilot.backups.catalog import Entry
 from autopilot.cli.complaints import error_document
 from autopilot.cli.frame import known_secrets
 from autopilot.errors import AutopilotError
+from autopilot.measures import counted
 from autopilot.workflows.backing_up import Taken
 from autopilot.workflows.keeping import Copied, Listed, Pruned
 from autopilot.workflows.opening import Fetched, Verified
@@ -76,7 +77,7 @@ def _line(entry: Entry) -> str:
     m = entry.manifest
     if m is None:
         return f"{entry.file}  {entry.state:<11} {entry.why}"
-    what = f"{m.size_bytes:>12,} bytes  {m.database}  {sum(m.rows.values()):,} rows  run {m.run_id}"
+    what = f"{m.size_bytes:>12,} bytes  {m.database}  {counted(sum(m.rows.values()), 'row')}  run {m.run_id}"
     how = ("" if m.encryption == "none" else f"  {m.encryption}") + (f"  {m.absent.words}" if m.absent else "")
     return f"{entry.file}  {entry.state:<11} {what}{how}" + (f"  {entry.why}" if entry.why else "")
 

@@ -89,8 +89,11 @@ def known_secrets() -> tuple[str, ...]:
 
 def _names_a_secret(name: str) -> bool:
     return name.startswith(("SUPABASE_DB_URL", "DATABASE_URL", "AUTOPILOT_SCRATCH_URL")) or name.endswith(
-        ("_TOKEN", "_SECRET", "_KEY", "_KEY_ID", "_IDENTITY", "_HOOK", "_WEBHOOK_URL", "_SECRET_NEXT", "_STATE_URL", "PGPASSWORD")
-    )
+        (
+            "_TOKEN", "_SECRET", "_KEY", "_KEY_ID", "_IDENTITY", "_HOOK", "_WEBHOOK_URL", "_NOTIFY_URL", "_SECRET_NEXT",
+            "_STATE_URL", "PGPASSWORD",
+        )
+    )  # fmt: skip
 
 
 def clean(text: str, *, known: tuple[str, ...]) -> str:

@@ -21,10 +21,12 @@ COMMANDS = {
     "status": ("autopilot.cli.status", "Show where the target stands."),
     "log": ("autopilot.cli.log", "Show the timeline of migrations, deploys and health."),
     "backup": ("autopilot.cli.backup", "Take, list, verify, test, copy, prune and fetch backups."),
-    "rollback": ("autopilot.cli.rollback", "Show the way back and what it would lose."),
+    "rollback": ("autopilot.cli.rollback", "Go back on a release; --plan shows the ways and what each would lose."),
     "trash": ("autopilot.cli.trash", "List, restore and empty what migrations would have destroyed."),
     "salvage": ("autopilot.cli.salvage", "Show and bring over what was written since a backup that was put back."),
+    "deploy": ("autopilot.cli.deploy", "Ask for a deploy, show, restore, publish and lock one."),
     "repair": ("autopilot.cli.repair", "Put the schema back as the last release left it."),
+    "notify": ("autopilot.cli.notify", "Test the channels that notices go to; tell what waits; acknowledge a page."),
     "bundle": ("autopilot.cli.bundle", "Write all migrations as one SQL text for an SQL editor."),
     "demo": ("autopilot.cli.demo", "Tell the whole story on an embedded PostgreSQL."),
 }
@@ -68,7 +70,7 @@ def cli(ctx: click.Context, *, config: Path | None, environment_name: str, as_js
     The database:   SUPABASE_DB_URL (or DATABASE_URL, or --db URL)
     The files:      supabase/migrations (or --dir DIR)
     The deploy:     NETLIFY_BUILD_HOOK, SITE_URL, HEALTH_URL, AUTOPILOT_VERIFY_S
-    The channel:    SLACK_WEBHOOK_URL
+    The channels:   SLACK_WEBHOOK_URL, PAGERDUTY_ROUTING_KEY, GITHUB_TOKEN with GITHUB_REPOSITORY
 
     \b
     Exit codes:  0 done, or nothing to do       1 refused, nothing was touched

@@ -76,7 +76,7 @@ def command(
         settings.require_database()
     except AutopilotError as error:
         return _refused(frame, run_id, error)
-    with _commit(commit, settings.migrations_dir) as found:
+    with commit_to_release(commit, settings.migrations_dir) as found:
         from dataclasses import replace
 
         from autopilot.audit.journal import Run
@@ -127,7 +127,7 @@ def _show(frame: Frame, outcome: Outcome) -> int:
 
 
 @contextlib.contextmanager
-def _commit(given: str | None, directory: Path) -> Iterator[Callable[[], str | None]]:
+def commit_to_release(given: str | None, directory: Path) -> Iterator[Callable[[], str | None]]:
     """What tells the commit under release: the given one, the CI's word, the repository's HEAD, else none. Git looks for it
     while the block does something else."""
     known = given or os.environ.get("GITHUB_SHA") or os.environ.get("COMMIT_REF")

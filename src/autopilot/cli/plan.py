@@ -77,7 +77,7 @@ def described(found: Preview, *, verbose: bool) -> str:
     """The plan for a person."""
     from autopilot.workflows.net import sentences
 
-    lines = [f"{found.server.database} on PostgreSQL {found.server.version}: {len(found.plan.applied)} applied."]
+    lines = [f"{found.server.database} on PostgreSQL {found.server.version}: {_applied(len(found.plan.applied))}."]
     lines += _pending(found, verbose=verbose)
     lines += [] if found.failing is None else _ways(found.failing)
     lines += sentences(found.net)
@@ -90,9 +90,15 @@ def described(found: Preview, *, verbose: bool) -> str:
     return "\n".join(lines)
 
 
+def _applied(number: int) -> str:
+    from autopilot.measures import counted
+
+    return f"{counted(number, 'migration')} applied" if number else "no migration is applied yet"
+
+
 def _pending(found: Preview, *, verbose: bool) -> list[str]:
     if not found.migrations:
-        return ["Nothing is pending."]
+        return ["Nothing is pending." if found.listing.files else "Nothing is pending: the directory holds no migration."]
     before = [m for m in found.migrations if not m.after_deploy]
     how = "at once, in one transaction" if found.apart is None else f"one by one: {found.apart}"
     lines = [f"{len(found.migrations)} pending" + (f", to be committed {how}" if len(before) > 1 else "") + ":"]
@@ -105,8 +111,13 @@ def _pending(found: Preview, *, verbose: bool) -> list[str]:
     return lines
 
 
+_MEANS = {
+    "expand": "expand: only adds", "data": "data: writes rows", "contract": "contract: code that runs now may break",
+    "irreversible": "irreversible: destroys data",
+}  # fmt: skip
 _AS_TOLD = {
-    False: "Going back loses nothing, as far as the text tells; --rehearse proves it on a copy.",
+    False: "Going back loses nothing, as far as the text tells: what is destroyed is kept in autopilot_trash;"
+    " --rehearse proves it on a copy.",
     True: "Going back: whether it loses something cannot be told by this role; plan as the one that releases.",
 }
 
@@ -127,10 +138,12 @@ def _ways(failing: Failing) -> list[str]:
 
 def _about(migration: Migration) -> list[str]:
     """A pending file in a few words."""
+    from autopilot.measures import counted
+
     count = len(migration.statements)
     if not count:
         return ["no statement: only recorded"]
-    words = [f"{count} statement{'' if count == 1 else 's'}", str(migration.change)]
+    words = [counted(count, "statement"), _MEANS[str(migration.change)]]
     if not migration.transactional:
         words.append("not in one transaction")
     return [*words, "waits for a proven deploy"] if migration.after_deploy else words

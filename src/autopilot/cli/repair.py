@@ -11,7 +11,8 @@ from autopilot.cli.frame import Frame, emit, options, say
 
 if TYPE_CHECKING:
     from autopilot.rollback.drift import Drift
-    from autopilot.workflows.repair import Repaired, Standing
+    from autopilot.workflows.recorded import Standing
+    from autopilot.workflows.repair import Repaired
 
 _MARKS = {"danger": "!!", "warning": " !", "note": "  "}
 _HOW = {
@@ -105,14 +106,17 @@ def _described(found: Standing, file: Path | None, *, verbose: bool) -> str:
         lines += ["", "In one transaction:", *(f"  {s};" for s in found.statements)]
         lines += ["Each by itself, while others work:", *(f"  {s};" for s in found.apart)] if found.apart else []
         lines += [f"Note: {note}." for note in found.notes]
-    if any(d.remedy == "put_back" for d in found.drifts):
-        lines.append("Next: autopilot repair --apply")
+    remedies = {d.remedy for d in found.drifts}
+    lines += ["Next: autopilot repair --apply"] if "put_back" in remedies else []
+    lines += ["Next: autopilot repair --apply --restore-tables"] if remedies & {"put_back", "restore"} == {"restore"} else []
     return "\n".join(lines + _adopted(found, file))
 
 
 def _line(drift: Drift) -> str:
-    why = f": {drift.why}" if drift.why else ""
-    return f"{_MARKS[drift.severity]} {drift.sentence} [{_HOW[drift.remedy]}{why}]"
+    how = _HOW[drift.remedy]
+    # the reason names the command itself where rows are to be brought back
+    told = drift.why if how in drift.why else f"{how}: {drift.why}" if drift.why else how
+    return f"{_MARKS[drift.severity]} {drift.sentence} [{told}]"
 
 
 def _adopted(found: Standing, file: Path | None) -> list[str]:
@@ -127,7 +131,7 @@ def _told(done: Repaired, file: Path | None) -> str:
     if not done.put_back and not done.restored and done.is_whole:
         lines = [f"{done.after.database} is as run {done.after.run_id} left it: nothing to repair."]
     else:
-        lines = [f"Put back: {s}" for s in done.put_back]
+        lines = ["Found, and put right:", *(f"  {s}" for s in done.put_back)] if done.put_back else []
         lines += [f"Restored: {r.sentence}" for r in done.restored]
     lines += [f"Not put back: {f}" for f in done.failed]
     lines += [f"Left: {_line(d).strip()}" for d in done.after.to_repair]

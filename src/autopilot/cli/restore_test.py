@@ -8,7 +8,7 @@ from autopilot.cli.frame import Frame, emit, options, say
 from autopilot.cli.telling import teller
 
 
-@click.command("restore-test")
+@click.command("restore-test", short_help="Restore a backup and compare it with what was dumped.")
 @click.argument("file", required=False)
 @click.option(
     "--if-due", is_flag=True, help="Only when restore_test_every (7 days) has passed since the last good one; for cron."
@@ -23,6 +23,7 @@ def command(frame: Frame, *, file: str | None, if_due: bool, allow_unsigned: boo
     A rehearsal counts as a test.
     """
     from autopilot.cli.world import quiet_world, telling_world
+    from autopilot.measures import counted
     from autopilot.workflows.restore_test import due, restore_test
 
     if if_due and file is not None:
@@ -43,7 +44,7 @@ def command(frame: Frame, *, file: str | None, if_due: bool, allow_unsigned: boo
         })  # fmt: skip
     else:
         m = found.manifest
-        say(f"{m.file} came back as it was: {len(m.rows)} tables, {sum(m.rows.values()):,} rows.")
+        say(f"{m.file} came back as it was: {counted(len(m.rows), 'table')}, {counted(sum(m.rows.values()), 'row')}.")
     return 0
 
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 @click.group("salvage")
 def command() -> None:
-    """What lies in quarantine since a backup was put back in place: every row that was written after the backup.
+    """What lies in quarantine since a backup was put in place (`autopilot rollback --route restore`).
 
-    It lies in schemas beside the live ones (public__q_…), which nobody else may use, until it is dropped.
+    Everything that was there, with every row written after the backup, lies in schemas beside the live ones (public__q_…), which
+    nobody else may use, until it is dropped. To look at it: SELECT * FROM public__q_….orders;
     """
 
 
@@ -26,7 +27,7 @@ def command() -> None:
 @click.argument("token", required=False)
 @options(directory=False)
 def list_salvage(frame: Frame, *, token: str | None) -> int:
-    """List the quarantines; with TOKEN, table by table what one has and the live tables have not, or have differently.
+    """List the quarantines with their sizes; with TOKEN, table by table what one has that the live tables have not.
 
     With TOKEN every row of both is read.
     """
@@ -54,14 +55,22 @@ def list_salvage(frame: Frame, *, token: str | None) -> int:
 @click.option("--overwrite", is_flag=True, help="Rows that changed since become what the quarantine has of them.")
 @options(directory=False)
 def apply(frame: Frame, *, token: str, tables: tuple[str, ...], overwrite: bool) -> int:
-    """Bring the new rows of a quarantine over, parents before children. Writes nothing over unless told."""
+    """Bring the new rows of a quarantine over, parents before children. Writes nothing over unless told.
+
+    Rows that were deleted since the backup are not deleted again: `salvage list TOKEN` counts them.
+    """
+    from autopilot.cli.telling import teller
+    from autopilot.cli.world import telling_world
     from autopilot.workflows.salvage import apply as bring
 
-    found = bring(quiet_world(frame), token=token, run_id="salvage", tables=frozenset(tables), overwrite=overwrite)
+    with teller() as tell:
+        found = bring(
+            telling_world(frame, tell), token=token, run_id=_run_id(), tables=frozenset(tables), overwrite=overwrite
+        )  # fmt: skip
     if frame.as_json:
-        emit([{"table": b.table, "inserted": b.inserted, "overwritten": b.overwritten, "left": b.left} for b in found])
+        emit([_brought_document(b) for b in found])
     else:
-        say("\n".join(_brought(b) for b in found) if found else "Nothing is to be brought over.")
+        say("\n".join([*(_brought(b) for b in found), *_next(token, found)]) if found else "Nothing is to be brought over.")
     return 0
 
 
@@ -71,17 +80,26 @@ def apply(frame: Frame, *, token: str, tables: tuple[str, ...], overwrite: bool)
 @options(directory=False)
 def drop(frame: Frame, *, token: str, really: bool) -> int:
     """Remove a quarantine for good. Without --yes it shows what would go and removes nothing."""
+    from autopilot.cli.telling import teller
+    from autopilot.cli.world import telling_world
     from autopilot.workflows.salvage import give_up, one
 
-    world = quiet_world(frame)
-    those = one(world, token=token)
-    names = give_up(world, token=token, run_id="salvage") if really else ()
+    those, names = one(quiet_world(frame), token=token), tuple[str, ...]()
+    if really:
+        with teller() as tell:
+            names = give_up(telling_world(frame, tell), token=token, run_id=_run_id())
     if frame.as_json:
         emit({"removed": bool(names), "schemas": [q.name for q in those], "size_bytes": sum(q.size_bytes for q in those)})
     else:
-        ending = "Gone." if names else "Nothing was removed: add --yes to remove these."
+        ending = "Removed for good." if names else "Nothing was removed: add --yes to remove these."
         say("\n".join([*(_line(q) for q in those), ending]))
     return 0
+
+
+def _run_id() -> str:
+    import secrets
+
+    return secrets.token_hex(4)
 
 
 def _document(q: Quarantine) -> dict[str, Any]:
@@ -98,7 +116,12 @@ def _difference(d: Difference) -> dict[str, Any]:
 def _line(q: Quarantine) -> str:
     from autopilot.measures import size_in_words
 
-    return f"{q.token}  {q.schema} lies in {q.name}: {q.tables} tables, {size_in_words(q.size_bytes)}, since {q.at}"
+    held = f"{_count(q.tables, 'table')}, {size_in_words(q.size_bytes)}"
+    return f"{q.token}  {q.schema} lies in {q.name}: {held}, since {q.at[:16]} (run {q.run_id})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _shown(found: Found) -> str:
@@ -112,8 +135,22 @@ def _counts(d: Difference) -> str:
     return ", ".join(f"{count:,} {what}" for count, what in counted if count) or "no rows"
 
 
+def _brought_document(b: Brought) -> dict[str, Any]:
+    return {"table": b.table, "inserted": b.inserted, "overwritten": b.overwritten, "left": b.left, "refused": b.refused}
+
+
 def _brought(b: Brought) -> str:
-    parts = [f"{b.inserted:,} rows brought over"]
+    parts = [f"{_count(b.inserted, 'row')} brought over"]
     parts += [f"{b.overwritten:,} written over"] if b.overwritten else []
-    parts += [f"{b.left:,} stay: their parent is not there, or their place is taken"] if b.left else []
+    parts += [f"PostgreSQL refused some: {b.refused}"] if b.refused else []
+    why = "" if b.refused else ": their parent is not there, or their place is taken"
+    parts += [f"{b.left:,} left{why}"] if b.left else []
     return f"{b.table}: {', '.join(parts)}"
+
+
+def _next(token: str, found: tuple[Brought, ...]) -> list[str]:
+    if not any(b.left or b.refused for b in found):
+        return [f"`autopilot salvage list {token}` shows what still differs."]
+    return [
+        f"What is left stays in quarantine. Mend what keeps it out (a default, a parent), then: autopilot salvage apply {token}"
+    ]

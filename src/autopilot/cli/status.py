@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from autopilot.workflows.standing import Standing
 
 
+_ENDS = {
+    "running": "is under way, since", "released": "released", "nothing_to_do": "had nothing to release", "refused": "was refused",
+    "rolled_back": "failed and was rolled back", "stranded": "failed and needs a person", "stopped": "was stopped by a signal",
+    "abandoned": "ended without a word (killed, or its machine)", "went_back": "went back on a release",
+}  # fmt: skip
+
+
 @click.command("status")
 @options()
 def command(frame: Frame) -> int:
@@ -77,7 +84,7 @@ def _described(found: Standing) -> str:
     else:
         commit = f", commit {run.commit_sha[:12]}" if run.commit_sha else ""
         lines.append(
-            f"Last run     {run.run_id} {run.state} at {run.started_at:%Y-%m-%d %H:%M} UTC by {run.triggered_by}{commit}"
+            f"Last run     {run.run_id} {_ENDS[run.state]} at {run.started_at:%Y-%m-%d %H:%M} UTC by {run.triggered_by}{commit}"
         )
     if backup is None or backup.manifest is None:
         lines.append("Last backup  none here")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from autopilot.cli.frame import clean, known_secrets
 from autopilot.events import Event, Noted, StepEnded, StepProgress, StepStarted, Tell
+from autopilot.measures import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -116,7 +117,13 @@ def amount(event: StepProgress) -> str:
     """How far a step is."""
     if event.unit == "bytes":
         return f"{event.done / (1 << 20):.1f} MiB" + (f", {event.besides}" if event.besides else "")
-    return f"{event.done} {event.unit}" if event.total is None else f"{event.done} of {event.total} {event.unit}"
+    if event.total is None:
+        return f"{event.done:,} {event.unit}"
+    return f"{event.done:,} of {counted(event.total, event.unit.removesuffix('s'))}" if len(event.unit) > 1 else _seconds(event)
+
+
+def _seconds(event: StepProgress) -> str:
+    return f"{event.done} of {event.total} {event.unit}"
 
 
 def took(duration_ms: int) -> str:

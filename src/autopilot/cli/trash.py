@@ -22,7 +22,7 @@ def command() -> None:
     """
 
 
-@command.command("list")
+@command.command("list", short_help="List what is kept, with its size and until when.")
 @click.option("--run", "run_id", metavar="RUN", help="Only what this run left.")
 @options(directory=False)
 def list_trash(frame: Frame, *, run_id: str | None) -> int:
@@ -37,7 +37,7 @@ def list_trash(frame: Frame, *, run_id: str | None) -> int:
     return 0
 
 
-@command.command("restore")
+@command.command("restore", short_help="Put one entry back.")
 @click.argument("entry_id", metavar="ID", type=int)
 @options(directory=False)
 def restore(frame: Frame, *, entry_id: int) -> int:
@@ -55,7 +55,7 @@ def restore(frame: Frame, *, entry_id: int) -> int:
     return 0
 
 
-@command.command("empty")
+@command.command("empty", short_help="Remove what has expired.")
 @click.option(
     "--older-than", "days", type=click.IntRange(min=0), metavar="DAYS", help="What is kept for longer than so many days."
 )
@@ -87,19 +87,31 @@ def _document(kept: Kept) -> dict[str, Any]:
 
 
 def _listed(found: tuple[Kept, ...]) -> str:
-    lines = [
-        f"{k.id:>6}  {k.what:<6}  {k.name}: {_rows(k)}{_size(k.size_bytes)}, of run {k.run} ({k.version}), {_standing(k)}"
-        for k in found
-    ]
+    lines = [f"{k.id:>6}  {k.what:<6}  {_place(k)}: {_rows(k)}{_size(k.size_bytes)}, {_origin(k)}, {_standing(k)}" for k in found]
     return "\n".join([*lines, f"{len(found)} in all, {_size(sum(k.size_bytes for k in found))}."])
 
 
+def _place(kept: Kept) -> str:
+    return f"{kept.schema}.{kept.table}" if kept.what == "rows" else kept.name
+
+
+def _origin(kept: Kept) -> str:
+    """The release that destroyed it, or the way back that found no place for it."""
+    return f"of run {kept.run}, undone" if kept.is_undone else f"of run {kept.run} ({kept.version})"
+
+
 def _rows(kept: Kept) -> str:
+    from autopilot.measures import counted
+
     if kept.rows is None:
         return ""
-    about = "about " if kept.how == "move" else ""
-    # of rows that were changed both sides are kept
-    return f"{about}{kept.rows:,} {'images' if kept.how == 'images' else 'rows'}, "
+    if kept.how == "images":
+        return f"{counted(kept.rows, 'row version')} (before and after), "
+    if kept.how == "conflicts":
+        return f"{counted(kept.rows, 'row')} that gave way or did not come back, to look at in autopilot_trash.{kept.kept_as}, "
+    if kept.how == "move" and not kept.rows:
+        return "rows not counted, "
+    return f"{'about ' if kept.how == 'move' else ''}{counted(kept.rows, 'row')}, "
 
 
 def _standing(kept: Kept) -> str:
@@ -109,11 +121,13 @@ def _standing(kept: Kept) -> str:
 
 
 def _emptied(found: Emptied) -> str:
+    from autopilot.measures import counted
+
     if not found.kept:
-        return "Nothing is to go."
+        return "Nothing has expired: there is nothing to remove."
     size = _size(found.size_bytes)
     if found.removed:
-        return f"{len(found.kept)} entries are gone, {size}."
+        return f"{counted(len(found.kept), 'entry', 'entries')} removed for good, {size}."
     return _listed(found.kept) + f"\nNothing was removed: add --yes to remove these, {size}."
 
 

@@ -53,7 +53,7 @@ def change(kind: str, node: Any, *, text: str) -> Change:
     """The class of one statement by itself, whatever was made before it."""
     gone = destroys(kind, node)
     if gone is not None:
-        return Change(kind="irreversible", why=f"{gone} destroys rows")
+        return Change(kind="irreversible", why=f"{gone} destroys data")
     by_node = _BY_NODE.get(kind)
     if by_node is not None:
         return by_node(node)

@@ -18,6 +18,10 @@ _HINTS = {
     "23514": "Mend the rows that break the rule, or change the migration; then push again.",
     "23502": "Fill the empty values first, or change the migration; then push again.",
     "23503": "Mend the rows that point nowhere, or change the migration; then push again.",
+    **dict.fromkeys(
+        ("22P02", "22001", "22003", "22007", "22008"),
+        "Mend the values that do not fit, or change the migration; then push again.",
+    ),
     "55P04": "Move the statement that uses the new enum value into a later file: it can be used once it is committed.",
 }
 _RETRYABLE = {"55P03", "40P01", "40001", "53100", "53300", "57P01", "57P02", "57P03"}

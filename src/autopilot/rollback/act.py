@@ -12,14 +12,15 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from autopilot.errors import Refused, RolledBack
+from autopilot.measures import counted
 from autopilot.rollback import proof
-from autopilot.rollback.aligned import holds_rows
+from autopilot.rollback.moved import made_anew
 from autopilot.rollback.reverse import way_back
 from autopilot.rollback.snapshot import TRASH, Key, Snapshot, read
-from autopilot.rollback.statement import Phase, Reversal, Trashed
+from autopilot.rollback.statement import Phase, Reversal, Statement, Trashed
 from autopilot.rollback.undo.words import name
 
-_UNCHANGED = "Nothing was changed: the transaction stands where it stood before."
+_UNCHANGED = "Nothing was changed: the release is in as before, and the database is as it was before this try."
 #: For the commands alone: full names, bodies not checked before what they speak of is there, and no policy may hide a row.
 _SETTINGS = {"search_path": "", "check_function_bodies": "off", "row_security": "off"}
 
@@ -74,18 +75,8 @@ def undo(
         scanned = _proven(connection, before, after or now, now, final, reversal, left=frozenset(left))
     return Undone(
         reversal=reversal, kept=kept, renumbered=tuple(proof.renumbered(before, final)), scanned=scanned,
-        notes=tuple(left.values()), remade=_remade(before, final),
+        notes=tuple(left.values()), remade=made_anew(before, final),
     )  # fmt: skip
-
-
-def _remade(before: Snapshot, final: Snapshot) -> dict[Key, Key]:
-    found = {}
-    for thing in before.things:
-        if thing.key not in final.by_key and holds_rows(thing):
-            there = final.by_path.get(before.paths[thing.key])
-            if there is not None:
-                found[thing.key] = there.key
-    return found
 
 
 def _locked(
@@ -101,7 +92,7 @@ def _locked(
     reversal = planned if now == seen else _planned(before, after, now, token)
     if not set(reversal.locks) <= set(planned.locks):
         raise RolledBack(
-            "while the tables were being locked, somebody changed which of them matter",
+            "Somebody changed tables while they were being locked, so that others have to be locked too.",
             code="undo_locked", hint="Run the same command again.", state=_UNCHANGED, retryable=True,
         )  # fmt: skip
     return now, reversal
@@ -114,13 +105,13 @@ def _planned(before: Snapshot, after: Snapshot | None, now: Snapshot, token: str
 def _allowed(reversal: Reversal, *, accept_loss: bool, covered: frozenset[str] = frozenset()) -> None:
     if reversal.conflicts:
         raise Refused(
-            f"made or changed since, and in the way: {_listed(reversal.conflicts)}",
+            f"The release cannot be undone: what was made or changed since is in the way: {_listed(reversal.conflicts)}.",
             code="undo_conflict", hint="Drop or change these by hand or with a migration; then run again.", state=_UNCHANGED,
         )  # fmt: skip
     cannot = [c for c in reversal.cannot if c.about not in covered]
     if cannot and not accept_loss:
         raise Refused(
-            f"commands alone would lose something: {_listed([c.sentence for c in cannot])}",
+            f"Undoing it would lose something: {_listed([c.sentence for c in cannot])}.",
             code="undo_loses", hint=f"Take another route: {', '.join(cannot[0].routes)}.", state=_UNCHANGED,
         )  # fmt: skip
 
@@ -143,11 +134,11 @@ def _run(
             rows = _count(connection, statement.text)
             if rows:
                 raise Refused(
-                    statement.sentence.replace("{rows}", str(rows)),
+                    f"Rows written since do not fit what was before: {_counted(statement, rows)}.",
                     code="undo_rows_in_the_way", hint="Change these rows, then run again.", state=_UNCHANGED,
                 )  # fmt: skip
         elif statement.unless and (rows := _count(connection, statement.unless)):
-            left[statement.about] = statement.sentence.replace("{rows}", str(rows))
+            left[statement.about] = _counted(statement, rows)
         else:
             connection.execute(statement.text.encode())
     if fill is not None:
@@ -160,6 +151,10 @@ def _run(
         else:
             connection.execute(f"DROP TABLE {name(TRASH, entry.name)}".encode())
     return tuple(kept), left
+
+
+def _counted(statement: Statement, rows: int) -> str:
+    return statement.sentence.replace("{rows}", counted(rows, "row"))
 
 
 def _count(connection: psycopg.Connection[Any], query: str) -> int:
@@ -176,10 +171,10 @@ def _proven(
     for path, query in proof.orphan_scans(final, reversal.locks):
         scanned.append(path)
         rows = _count(connection, query)
-        wrong += [f"{path}: {rows} rows have no parent"] if rows else []
+        wrong += [f"{path}: {counted(rows, 'row')} without a parent"] if rows else []
     if wrong:
         raise RolledBack(
-            f"the way back did not lead to where it should: {_listed(wrong)}",
+            f"The release was undone for a try, and the database was not as before: {_listed(wrong)}.",
             code="undo_not_proven", hint="Take another route, and report this with --verbose's output.", state=_UNCHANGED,
         )  # fmt: skip
     return tuple(scanned)
@@ -217,5 +212,6 @@ def _explained(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 def _because(cause: psycopg.Error, hint: str, *, code: str, retryable: bool = False) -> RolledBack:
     said = cause.diag.message_primary or str(cause)
-    detail = f" ({cause.diag.message_detail})" if cause.diag.message_detail else ""
-    return RolledBack(f"the way back was refused: {said}{detail}", code=code, hint=hint, state=_UNCHANGED, retryable=retryable)
+    detail = f" ({cause.diag.message_detail.rstrip('.')})" if cause.diag.message_detail else ""
+    message = f"PostgreSQL refused to undo the release: {said}{detail}."
+    return RolledBack(message, code=code, hint=hint, state=_UNCHANGED, retryable=retryable)

@@ -99,7 +99,7 @@ def _moved(found: Going, table: Thing, number: int) -> tuple[Trashed, list[State
     parts = tuple(_parts_renamed(found, table))
     entry = Trashed(
         name=called, what="table", origin=case.now.paths[table.key], schema=table.schema or "", table=table.name, oid=table.oid,
-        renamed=(("TABLE", name(table.schema, table.name), called), *parts),
+        renamed=(("TABLE", name(table.schema, table.name), called), *parts), comment=table.comment,
     )  # fmt: skip
     texts = [
         *(f"ALTER {noun} {was} RENAME TO {name(part)}" for noun, was, part in parts),
@@ -171,7 +171,6 @@ def _unique(case: Case, mark: str, wanted: str, of: Thing | None = None) -> str:
 
 
 def _record(entry: Trashed) -> str:
-    """The table tells by itself where it came from."""
-    return literal(
-        msgspec.json.encode({"what": entry.what, "from": entry.origin, "columns": entry.columns, "key": entry.key}).decode()
-    )
+    """The table tells by itself where it came from, and `tables_back` what its own comment was."""
+    told = {"what": entry.what, "from": entry.origin, "columns": entry.columns, "key": entry.key, "comment": entry.comment}
+    return literal(msgspec.json.encode(told).decode())

@@ -87,6 +87,16 @@ class Held:
         return f"{alias}.{self.sql}{through}::{self.live.type}"
 
 
+def run(connection: Session, text: str) -> int:
+    """A command without parameters; how many rows it wrote."""
+    return connection.execute(text.encode()).rowcount
+
+
+def rows(connection: Session, text: str) -> list[Any]:
+    """The answer to a query without parameters."""
+    return connection.execute(text.encode()).fetchall()
+
+
 def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 

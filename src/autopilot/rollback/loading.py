@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import psycopg
 from psycopg import errors
@@ -13,22 +12,10 @@ from psycopg import errors
 from autopilot.errors import Refused, RolledBack
 from autopilot.postgres.queries import named
 from autopilot.rollback.live import Session, quoted
+from autopilot.rollback.quarantine.archive import Copy
 from autopilot.rollback.quarantine.inventory import plain_names
 
 _QUERIES = named(__file__, "merge.sql")
-
-
-class Copy(Protocol):
-    """One table's rows in the archive."""
-
-    @property
-    def schema(self) -> str: ...
-    @property
-    def table(self) -> str: ...
-    @property
-    def statement(self) -> str: ...
-    @property
-    def pieces(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +105,10 @@ def explained(connection: Session) -> Iterator[None]:
     except psycopg.Error as cause:
         if connection.broken or connection.closed or cause.diag.sqlstate is None:
             raise
-        detail = f" ({cause.diag.message_detail})" if cause.diag.message_detail else ""
+        detail = f" ({cause.diag.message_detail.rstrip('.')})" if cause.diag.message_detail else ""
         busy = isinstance(cause, errors.LockNotAvailable | errors.DeadlockDetected | errors.QueryCanceled)
         raise RolledBack(
-            f"the merge from the backup was refused: {cause.diag.message_primary}{detail}",
+            f"PostgreSQL refused the merge from the backup: {cause.diag.message_primary}{detail}.",
             code="merge_failed", hint="Run again." if busy else "Take another route, or do as the message says and run again.",
             retryable=busy,
         ) from cause  # fmt: skip

@@ -113,12 +113,12 @@ def _fits(found: Going, pair: Pair) -> Iterable[Statement]:
     known = _labels_then(found, pair)
     if known is not None:
         where = f"{column}::text NOT IN ({', '.join(literal(label) for label in known)})" if known else f"{column} IS NOT NULL"
-        sentence = f"{{rows}} rows of {table} hold a label in {path} that did not exist before"
+        sentence = f"{{rows}} of {table} with a label in {path} that did not exist before"
     elif widens(now.text["type"], then.text["type"]) or "." in then.text["type"] or _exotic(now):
         return  # it fits, or the cast itself refuses what does not
     else:
         where = f"({column}::{then.text['type']})::{now.text['type']}::text IS DISTINCT FROM {column}::text"
-        sentence = f"{{rows}} rows of {table} hold a value in {path} that {then.text['type']} cannot hold"
+        sentence = f"{{rows}} of {table} with a value in {path} that {then.text['type']} cannot hold"
     text = f"SELECT count(*) FROM {table} WHERE {where}"
     yield Statement(phase=Phase.CHECK, text=text, about=path, sentence=sentence)
 
@@ -139,5 +139,5 @@ def _filled(case: Case, pair: Pair) -> Statement:
     table, path = ref(case.now, case.now.by_key[now.parent or ""]), case.now.paths[now.key]
     return Statement(
         phase=Phase.CHECK, about=path, text=f"SELECT count(*) FROM {table} WHERE {name(now.name)} IS NULL",
-        sentence=f"{{rows}} rows of {table} have nothing in {path}, which was NOT NULL before",
+        sentence=f"{{rows}} of {table} with nothing in {path}, which was NOT NULL before",
     )  # fmt: skip

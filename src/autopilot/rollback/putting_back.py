@@ -10,6 +10,7 @@ import psycopg
 from psycopg import errors
 
 from autopilot.errors import RolledBack
+from autopilot.measures import counted
 from autopilot.rollback.aligned import Aligned, holds_rows
 from autopilot.rollback.mending import Apart, Mending, framing, mending
 from autopilot.rollback.snapshot import Key, Snapshot, read
@@ -86,7 +87,7 @@ def _tried(connection: psycopg.Connection[Any], todo: Mending) -> tuple[str, str
                 counts = statement.text if statement.phase is Phase.CHECK else statement.unless
                 row = connection.execute(counts.encode()).fetchone() if counts else None
                 if row is not None and row[0]:
-                    raise _InTheWay(statement.sentence.replace("{rows}", str(row[0])))
+                    raise _InTheWay(statement.sentence.replace("{rows}", counted(row[0], "row")))
                 if statement.phase is not Phase.CHECK:
                     connection.execute(statement.text.encode())
     except _InTheWay as cause:

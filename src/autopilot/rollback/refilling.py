@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from autopilot.errors import Refused
 from autopilot.rollback import live
-from autopilot.rollback.live import Live, Session, quoted
+from autopilot.rollback.live import Live, Session, quoted, run
 
 _STAGE = "pg_temp.autopilot_rows"
 
@@ -27,8 +27,8 @@ def refill_table(connection: Session, *, schema: str, table: str, columns: tuple
     known = [c for c in target.columns if c.name in columns and not c.generated]
     names = ", ".join(quoted(c.name) for c in known)
     values = ", ".join(f"{quoted(c.name)}::{c.type}" for c in known)
-    done = _run(connection, f"INSERT INTO {target.sql} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {_STAGE}")
-    _run(connection, f"DROP TABLE {_STAGE}")
+    done = run(connection, f"INSERT INTO {target.sql} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {_STAGE}")
+    run(connection, f"DROP TABLE {_STAGE}")
     _count_on(connection, target)
     return Refilled(rows=done)
 
@@ -49,12 +49,12 @@ def refill_column(
     by = [c for c in target.columns if c.name in key]
     same = " AND ".join(f"t.{quoted(c.name)} {c.equal} s.{quoted(c.name)}::{c.type}" for c in by)
     with live.undisturbed(connection, (target,)):
-        done = _run(
+        done = run(
             connection,
             f"UPDATE {target.sql} t SET {quoted(column)} = s.{quoted(column)}::{wanted.type} FROM {_STAGE} s WHERE {same}",
         )
     row = connection.execute(f"SELECT count(*) FROM {target.sql}".encode()).fetchone()
-    _run(connection, f"DROP TABLE {_STAGE}")
+    run(connection, f"DROP TABLE {_STAGE}")
     _count_on(connection, target)
     return Refilled(rows=done, without=(row or (0,))[0] - done)
 
@@ -69,11 +69,11 @@ def _target(connection: Session, schema: str, table: str) -> Live:
 def _stage(connection: Session, columns: tuple[str, ...], rows: Iterable[bytes]) -> None:
     """All as text: what the columns are of now, the casts tell."""
     listed = ", ".join(f"{quoted(name)} text" for name in columns)
-    _run(connection, f"CREATE TEMPORARY TABLE autopilot_rows ({listed}) ON COMMIT DROP")
+    run(connection, f"CREATE TEMPORARY TABLE autopilot_rows ({listed}) ON COMMIT DROP")
     with connection.cursor().copy(f"COPY {_STAGE} FROM STDIN".encode()) as copy:
         for piece in rows:
             copy.write(piece)
-    _run(connection, f"ANALYZE {_STAGE}")
+    run(connection, f"ANALYZE {_STAGE}")
 
 
 def _count_on(connection: Session, target: Live) -> None:
@@ -83,8 +83,4 @@ def _count_on(connection: Session, target: Live) -> None:
         if found is not None and found[0] is not None:
             sequence, highest = found[0].replace("'", "''"), f"max({quoted(column.name)})"
             number = f"greatest({highest}, (SELECT last_value FROM {found[0]}))"
-            _run(connection, f"SELECT pg_catalog.setval('{sequence}', {number}) FROM {target.sql} HAVING {highest} IS NOT NULL")
-
-
-def _run(connection: Session, text: str) -> int:
-    return connection.execute(text.encode()).rowcount
+            run(connection, f"SELECT pg_catalog.setval('{sequence}', {number}) FROM {target.sql} HAVING {highest} IS NOT NULL")

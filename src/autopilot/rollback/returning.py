@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from autopilot.measures import counted
 from autopilot.rollback import columns_back, live, tables_back, trash
 from autopilot.rollback.image import Image, Left, Unreturned
 from autopilot.rollback.live import Live, Session, quoted
@@ -118,7 +119,7 @@ def undo(connection: Session, run_id: str, *, theirs: bool = True) -> Returned:
         until = kept.id
     _stretch(connection, rows, report, since=0, until=until, theirs=theirs)
     for kept in (k for k in rows if k not in report.waiting):
-        trash.came_back(connection, kept, notes="rows are back")
+        trash.came_back(connection, kept, notes="its rows are back")
     return report.returned()
 
 
@@ -163,8 +164,8 @@ def _column(connection: Session, kept: Kept, report: _Report, *, theirs: bool) -
         report.waiting.append(kept)
         return
     name = f"{table.schema}.{table.name}"
-    gone = (f"{filled.gone} rows that were there then were deleted since, and stay so",) if filled.gone else ()
-    trash.came_back(connection, kept, notes=f"{filled.rows} rows filled, {len(filled.left)} left as they are")
+    gone = (f"{counted(filled.gone, 'row')} of then stayed deleted: somebody removed them since",) if filled.gone else ()
+    trash.came_back(connection, kept, notes=f"{counted(filled.rows, 'row')} filled, {len(filled.left)} left as is")
     conflicts = [Unreturned(table=name, key=key, why=why) for key, why in filled.left]
     report.add(TableBack(table=name, restored=filled.rows, conflicts=len(filled.left), notes=gone), conflicts)
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from autopilot.rollback import live, row_by_row, trash
 from autopilot.rollback.image import Image, Left, Tally, has_parent, live_row, referring, row
-from autopilot.rollback.live import Live, Session, quoted
+from autopilot.rollback.live import Live, Session, quoted, rows, run
 from autopilot.rollback.trash import Kept
 
 
@@ -46,23 +45,24 @@ class Rows:
         self.work = f"autopilot_trash.w_{trash.new_id(self.connection)}"
         keys = ", ".join(f"k{n}" for n in range(len(self.key)))
         parts = " UNION ALL ".join(self._moments(image) for image in self.images)
-        self._run(
+        run(
+            self.connection,
             f"CREATE UNLOGGED TABLE {self.work} AS SELECT row_number() OVER () AS id, {keys},"
             " first / 2 AS first, last / 2 AS last,"
             " CASE WHEN first % 2 = 1 THEN 'd' WHEN last % 2 = 1 THEN 'u' ELSE 'i' END::\"char\" AS action,"
             f" NULL::text AS why FROM (SELECT {keys}, min(e) AS first, max(e) AS last FROM ({parts}) m GROUP BY {keys}"
-            " HAVING NOT (min(e) % 2 = 1 AND max(e) % 2 = 0)) i"
+            " HAVING NOT (min(e) % 2 = 1 AND max(e) % 2 = 0)) i",
         )
-        self._run(f"ANALYZE {self.work}")
+        run(self.connection, f"ANALYZE {self.work}")
         for image in self.images:
-            self._run(f"ANALYZE {image.sql} (moment, side, {', '.join(image.of(k).sql for k in self.key)})")
+            run(self.connection, f"ANALYZE {image.sql} (moment, side, {', '.join(image.of(k).sql for k in self.key)})")
         counts = "".join(f", count(*) FILTER (WHERE action = '{a}')" for a in "uid").removeprefix(", ")
-        self.updates, self.inserts, self.deletes = self._rows(f"SELECT {counts} FROM {self.work}")[0]
+        self.updates, self.inserts, self.deletes = rows(self.connection, f"SELECT {counts} FROM {self.work}")[0]
         if self.inserts and self.deletes:
             self._link_moved()
 
     def close(self) -> None:
-        self._run(f"DROP TABLE {self.work}")
+        run(self.connection, f"DROP TABLE {self.work}")
 
     def bring(self, *, force: bool = False) -> int:
         """Rows changed go back, rows gone come back; how many did."""
@@ -96,7 +96,8 @@ class Rows:
         for first in self.images:
             wanted = row(first.columns, "f")
             has = live_row(first.columns)
-            yield from self._rows(
+            yield from rows(
+                self.connection,
                 f"SELECT w.id, {self._key_text()}, CASE"
                 " WHEN w.why IS NOT NULL THEN w.why"
                 " WHEN l.found IS NULL AND w.action = 'u' THEN 'deleted since'"
@@ -106,16 +107,17 @@ class Rows:
                 f" FROM {self.work} w JOIN {first.sql} f ON f.side = 'o' AND f.moment = w.first AND {self._match(first, 'f')}"
                 f" LEFT JOIN LATERAL (SELECT to_jsonb(l) AS found, {has} AS has FROM {self.table.sql} l"
                 f" WHERE {self._live_match()}) l ON true"
-                f" WHERE w.action IN ('u', 'i') AND (l.found IS NULL OR NOT l.has OPERATOR(pg_catalog.*=) {wanted})"
+                f" WHERE w.action IN ('u', 'i') AND (l.found IS NULL OR NOT l.has OPERATOR(pg_catalog.*=) {wanted})",
             )
         for last in self.images:
             wanted, has = row(last.columns, "n"), live_row(last.columns)
-            yield from self._rows(
+            yield from rows(
+                self.connection,
                 f"SELECT w.id, {self._key_text()}, CASE WHEN NOT {has} OPERATOR(pg_catalog.*=) {wanted} THEN 'changed since'"
                 f" ELSE coalesce(w.why, 'rows written since refer to it') END, NULL, to_jsonb(l)::text"
                 f" FROM {self.work} w JOIN {self.table.sql} l ON {self._live_match()}"
                 f" JOIN {last.sql} n ON n.side = 'n' AND n.moment = w.last AND {self._match(last, 'n')}"
-                " WHERE w.action = 'd'"
+                " WHERE w.action = 'd'",
             )
         if self.inserts and self.deletes:
             yield from self._unmoved()
@@ -125,12 +127,13 @@ class Rows:
         for first in self.images:
             was = " AND ".join(f"{first.of(name).value('f')} {self._column(n).equal} w.was{n}" for n, name in enumerate(self.key))
             there = " AND ".join(f"l.{quoted(name)} {self._column(n).equal} w.was{n}" for n, name in enumerate(self.key))
-            yield from self._rows(
+            yield from rows(
+                self.connection,
                 f"SELECT w.id, {self._key_text()}, coalesce(w.why, 'changed or deleted since'), to_jsonb(f)::text,"
                 f" (SELECT to_jsonb(l)::text FROM {self.table.sql} l WHERE {self._live_match()})"
                 f" FROM {self.work} w JOIN {first.sql} f ON f.side = 'o' AND f.moment = w.first AND {was}"
                 f" WHERE w.action = 'm' AND NOT EXISTS (SELECT FROM {self.table.sql} l WHERE {there}"
-                f" AND {live_row(first.columns)} OPERATOR(pg_catalog.*=) {row(first.columns, 'f')})"
+                f" AND {live_row(first.columns)} OPERATOR(pg_catalog.*=) {row(first.columns, 'f')})",
             )
 
     def _moments(self, image: Image) -> str:
@@ -143,7 +146,7 @@ class Rows:
     def _link_moved(self) -> None:
         """Rows whose key the migration changed: the row to delete is the row to put back, under its key of before."""
         for n in range(len(self.key)):
-            self._run(f"ALTER TABLE {self.work} ADD COLUMN was{n} {self._column(n).type}")
+            run(self.connection, f"ALTER TABLE {self.work} ADD COLUMN was{n} {self._column(n).type}")
         for image in self.images:
             edges = (
                 f"SELECT d.id AS gone, {', '.join(f'b.k{n} AS k{n}' for n in range(len(self.key)))}, b.id AS back, b.first"
@@ -153,9 +156,15 @@ class Rows:
                 " WHERE o.side = 'o'"
             )
             set_ = ", ".join(f"was{n} = e.k{n}" for n in range(len(self.key)))
-            self._run(f"UPDATE {self.work} w SET {set_}, first = e.first, action = 'm' FROM ({edges}) e WHERE w.id = e.gone")
+            run(
+                self.connection,
+                f"UPDATE {self.work} w SET {set_}, first = e.first, action = 'm' FROM ({edges}) e WHERE w.id = e.gone",
+            )
             gone = " AND ".join(f"w.k{n} {self._column(n).equal} g.was{n}" for n in range(len(self.key)))
-            self._run(f"DELETE FROM {self.work} w USING {self.work} g WHERE g.action = 'm' AND {gone} AND w.action = 'i'")
+            run(
+                self.connection,
+                f"DELETE FROM {self.work} w USING {self.work} g WHERE g.action = 'm' AND {gone} AND w.action = 'i'",
+            )
 
     def _changed_back(self, first: Image, last: Image, *, force: bool) -> str:
         same = "true" if force else f"{live_row(last.columns)} OPERATOR(pg_catalog.*=) {row(last.columns, 'n')}"
@@ -217,7 +226,7 @@ class Rows:
     def _index(self) -> None:
         if not self.indexed:
             for image in self.images:
-                self._run(f"CREATE INDEX ON {image.sql} ({', '.join(image.of(name).sql for name in self.key)})")
+                run(self.connection, f"CREATE INDEX ON {image.sql} ({', '.join(image.of(name).sql for name in self.key)})")
         self.indexed = True
 
     def _set(self, image: Image, alias: str) -> str:
@@ -240,9 +249,3 @@ class Rows:
         if column is None:  # pragma: no cover - a key's columns are the table's
             raise AssertionError
         return column
-
-    def _run(self, text: str) -> int:
-        return self.connection.execute(text.encode()).rowcount
-
-    def _rows(self, text: str) -> list[Any]:
-        return self.connection.execute(text.encode()).fetchall()

@@ -34,7 +34,7 @@ class Statement:
     text: str
     #: What it is about, by its name: "column public.orders.note".
     about: str
-    #: What it means when a CHECK, or `unless`, finds rows; "{rows}" stands for how many.
+    #: What it means when a CHECK, or `unless`, finds rows; "{rows}" stands for how many: "3 rows".
     sentence: str = ""
     #: A query that counts rows; where it finds some, the command is left out, and that is told.
     unless: str = ""
@@ -61,6 +61,8 @@ class Trashed:
     numbers: tuple[tuple[str, int], ...] = ()
     #: Of a moved table, what was renamed with it: "TABLE", "INDEX" or "SEQUENCE"; its name before, quoted; its name in the trash.
     renamed: tuple[tuple[str, str, str], ...] = ()
+    #: A moved table's own comment: in the trash it bears ours.
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

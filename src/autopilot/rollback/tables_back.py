@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import psycopg
 
 from autopilot.errors import Refused
+from autopilot.measures import counted
 from autopilot.postgres.queries import named
 from autopilot.rollback import live
-from autopilot.rollback.live import Live, Session, quoted
+from autopilot.rollback.live import Live, Session, quoted, run
 from autopilot.rollback.trash import Kept
+from autopilot.rollback.undo.words import literal
 
 _QUERIES = named(__file__, "tables_back.sql")
 
@@ -36,11 +38,22 @@ def move(connection: Session, kept: Kept) -> Landed:
     moved = connection.execute(_QUERIES["names_now"], {"names": names}).fetchall()
     for word, schema, name, own_schema, _ in moved:
         if word in {"TABLE", "STATISTICS"}:
-            _run(connection, f"ALTER {word} {quoted(schema)}.{quoted(name)} SET SCHEMA {quoted(own_schema)}")
+            run(connection, f"ALTER {word} {quoted(schema)}.{quoted(name)} SET SCHEMA {quoted(own_schema)}")
     for word, schema, name, _, own_name in connection.execute(_QUERIES["names_now"], {"names": names}).fetchall():
-        _run(connection, f"ALTER {word} {quoted(schema)}.{quoted(name)} RENAME TO {quoted(own_name)}")
+        run(connection, f"ALTER {word} {quoted(schema)}.{quoted(name)} RENAME TO {quoted(own_name)}")
+        if kept.is_undone and word == "TABLE":
+            _commented(connection, f"{quoted(schema)}.{quoted(own_name)}")
     notes = [*_attached(connection, kept), *_keys(connection, kept)]
     return Landed(rows=kept.rows or 0, notes=tuple(notes))
+
+
+def _commented(connection: Session, table: str) -> None:
+    """In the trash it told where it came from; its own comment stands in there."""
+    row = connection.execute(_QUERIES["comment"], (table,)).fetchone()
+    ours = json.loads(row[0]) if row is not None and row[0] and row[0].startswith("{") else {}
+    if "from" in ours:
+        own = ours.get("comment")
+        run(connection, f"COMMENT ON TABLE {table} IS {'NULL' if own is None else literal(own)}")
 
 
 def _refuse_taken(connection: Session, kept: Kept, names: str) -> None:
@@ -106,7 +119,7 @@ def fill(connection: Session, kept: Kept, table: Live) -> Landed:
         f" FROM autopilot_trash.{quoted(kept.kept_as or '')} k {late}".encode()
     )
     left = (kept.rows or 0) - done.rowcount
-    notes = (f"{left} rows stay in the trash: rows of the same key are there",) if left else ()
+    notes = (f"{counted(left, 'row')} left in the trash: the same keys are taken by others",) if left else ()
     return Landed(rows=done.rowcount, notes=notes)
 
 
@@ -150,11 +163,7 @@ def _tried(connection: Session, text: str) -> str | None:
     """Runs it; None when it went through, PostgreSQL's words when not, with the transaction as before."""
     try:
         with connection.transaction():
-            _run(connection, text)
+            run(connection, text)
     except psycopg.Error as cause:
         return str(cause.diag.message_primary)
     return None
-
-
-def _run(connection: Session, text: str) -> None:
-    connection.execute(text.encode())

@@ -150,6 +150,14 @@ def came_back(connection: Session, kept: Kept, *, notes: str) -> Kept:
     return replace(kept, notes=notes)
 
 
+def follow(connection: Session, places: Mapping[int, int]) -> None:
+    """What is kept of tables that are others now, by their OIDs then and now, belongs to those."""
+    if places and exists(connection):
+        listed_places = json.dumps([{"was": was, "now": now} for was, now in places.items()])
+        for query in ("follow_kept", "follow_images"):
+            connection.execute(_QUERIES[query], (listed_places,))
+
+
 def doomed(
     kept: Sequence[Kept], *, now: datetime, older_than_days: int | None = None, run_id: str | None = None
 ) -> tuple[Kept, ...]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from autopilot.rollback import row_by_row, trash
 from autopilot.rollback.image import Image, Left, Tally
-from autopilot.rollback.live import Live, Session, quoted
+from autopilot.rollback.live import Live, Session, quoted, rows, run
 from autopilot.rollback.trash import Kept
 
 
@@ -64,7 +63,7 @@ class Unkeyed:
             self.tally.restored += self._step(self._changed(image))
             self.tally.restored += self._step(self._inserted(image))
         self._note_left(images)
-        self._run(f"DROP TABLE {self.work}")
+        run(self.connection, f"DROP TABLE {self.work}")
 
     def _link(self, images: Sequence[Image]) -> None:
         """Each row that a statement wrote, and the one before it that left what this one found.
@@ -78,7 +77,8 @@ class Unkeyed:
             for image in images
         )
         order = "ORDER BY moment, side = 'n', nth"
-        self._run(
+        run(
+            self.connection,
             f"CREATE UNLOGGED TABLE {self.work}_s AS WITH e AS ({events}),"
             " high AS (SELECT *, sum(CASE side WHEN 'n' THEN 1 ELSE -1 END) OVER (PARTITION BY x"
             f" {order} ROWS UNBOUNDED PRECEDING) + (side = 'o')::int AS height FROM e),"
@@ -86,22 +86,24 @@ class Unkeyed:
             f" lead(moment) OVER h IS NOT NULL AS goes_on FROM high WINDOW h AS (PARTITION BY x, height {order}))"
             " SELECT moment, nth, o.x AS found, n.x AS became, o.of, o.of_nth, coalesce(n.goes_on, false) AS goes_on"
             " FROM (SELECT * FROM paired WHERE side = 'o') o FULL JOIN (SELECT * FROM paired WHERE side = 'n') n"
-            " USING (moment, nth)"
+            " USING (moment, nth)",
         )
-        self._run(f"ANALYZE {self.work}_s")
+        run(self.connection, f"ANALYZE {self.work}_s")
 
     def _follow(self) -> None:
         """Every row to where it began: each round goes twice as far back."""
-        while self._run(
+        while run(
+            self.connection,
             f"UPDATE {self.work}_s w SET of = p.of, of_nth = p.of_nth FROM {self.work}_s p"
-            " WHERE p.moment = w.of AND p.nth = w.of_nth AND p.of IS NOT NULL"
+            " WHERE p.moment = w.of AND p.nth = w.of_nth AND p.of IS NOT NULL",
         ):
             continue
 
     def _find(self, image: Image) -> None:
         """What is to be done with which live row, one to one: it goes (was is null), is changed, or comes back (not became)."""
         live = f"ROW({', '.join(_plain(f'l.{quoted(h.live.name)}', h.as_text) for h in image.columns)})::text"
-        self._run(
+        run(
+            self.connection,
             f"CREATE UNLOGGED TABLE {self.work} AS WITH w AS MATERIALIZED (SELECT row_number() OVER () AS id,"
             " CASE WHEN b.found IS NOT NULL THEN b.moment END AS was, b.nth AS was_nth, e.became AS x"
             f" FROM {self.work}_s e JOIN {self.work}_s b"
@@ -111,10 +113,10 @@ class Unkeyed:
             " l AS (SELECT part, at, x, row_number() OVER (PARTITION BY x ORDER BY at DESC) AS k FROM ("
             f"SELECT l.tableoid AS part, l.ctid AS at, {live} AS x FROM {self.table.sql} l) q WHERE x IN (SELECT x FROM n))"
             " SELECT w.*, l.part, l.at, w.x IS NOT NULL AS became, NULL::text AS why"
-            " FROM w LEFT JOIN n ON n.id = w.id LEFT JOIN l ON l.x = n.x AND l.k = n.k"
+            " FROM w LEFT JOIN n ON n.id = w.id LEFT JOIN l ON l.x = n.x AND l.k = n.k",
         )
-        self._run(f"DROP TABLE {self.work}_s")
-        self._run(f"ANALYZE {self.work}")
+        run(self.connection, f"DROP TABLE {self.work}_s")
+        run(self.connection, f"ANALYZE {self.work}")
 
     def _changed(self, image: Image) -> str:
         columns = [h for h in image.columns if not h.live.generated and not h.live.fixed]
@@ -141,17 +143,12 @@ class Unkeyed:
             f"SELECT moment, nth, {_text(i, 'o')} AS shown, to_jsonb(o)::text AS row FROM {i.sql} o WHERE side = 'o'"
             for i in images
         )
-        self.left += self._rows(
+        self.left += rows(
+            self.connection,
             f"SELECT w.id, coalesce(w.x, o.shown), coalesce(w.why, 'changed or deleted since'), o.row, NULL"
             f" FROM {self.work} w LEFT JOIN ({befores}) o ON o.moment = w.was AND o.nth = w.was_nth"
-            " WHERE w.why IS NOT NULL OR w.became AND w.at IS NULL ORDER BY w.id"
+            " WHERE w.why IS NOT NULL OR w.became AND w.at IS NULL ORDER BY w.id",
         )
-
-    def _run(self, text: str) -> int:
-        return self.connection.execute(text.encode()).rowcount
-
-    def _rows(self, text: str) -> list[Any]:
-        return self.connection.execute(text.encode()).fetchall()
 
 
 def _of_one_shape(images: Sequence[Image]) -> list[tuple[Image, ...]]:

@@ -11,6 +11,7 @@ from autopilot.audit.journal import Run
 from autopilot.clock import elapsed_ms
 from autopilot.errors import AutopilotError, Refused
 from autopilot.events import Noted, told
+from autopilot.measures import counted
 from autopilot.migrations import apply as applying
 from autopilot.migrations.segments import Migration
 from autopilot.migrations.unit import lock_room
@@ -20,7 +21,7 @@ from autopilot.postgres.blockers import blockers, end_backend
 from autopilot.postgres.bounded import patient
 from autopilot.postgres.session import READER_NAME, RUN_PREFIX, Connection, Server, connect, session
 from autopilot.rollback.snapshot import encode, read
-from autopilot.workflows import cutting, planning
+from autopilot.workflows import cutting, planning, replay_slot
 from autopilot.workflows.held_back import HeldBack, held_back
 from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.world import World
@@ -36,7 +37,7 @@ def apply_and_record(
     """
     apart = cutting.apart(world, migrations, server)
     files = tuple(m.file.file for m in migrations)
-    count = f"{len(files)} migration" + ("" if len(files) == 1 else "s")
+    count = counted(len(files), "migration")
     with told(world.tell, world.clock, "apply", f"Applying {count} to {world.settings.environment_name}") as step:
         if not lock.is_held(holder):
             raise Refused("The lock was lost before anything was applied.", code="lock_lost", hint="Run again.", retryable=True)
@@ -87,6 +88,7 @@ def _prepare_way_back(
     )  # fmt: skip
     for sentence in loses[:5]:
         world.tell(Noted(text=f"No way back without loss: {sentence}.", level="warning"))
+    replay_slot.settle_need(world, book, migrations, loses)
     return kept
 
 

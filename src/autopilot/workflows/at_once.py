@@ -13,17 +13,18 @@ import psycopg
 
 from autopilot.audit import ways_back
 from autopilot.audit.ways_back import Release
-from autopilot.errors import AutopilotError, RolledBack, Stopped, Stranded
-from autopilot.events import told
+from autopilot.errors import AutopilotError, Refused, RolledBack, Stopped, Stranded
+from autopilot.events import Noted, told
 from autopilot.postgres.session import Connection
 from autopilot.rollback.snapshot import encode, read
+from autopilot.workflows import replay_in_place
 from autopilot.workflows.logbook import Logbook, Wish
 from autopilot.workflows.rollback import undone_together
 from autopilot.workflows.undoing import Back
 from autopilot.workflows.world import World
 
 #: The new deploy did not come: the site still runs the code of before.
-_OLD_CODE_SERVES = frozenset({"deploy_not_triggered", "deploy_did_not_come"})
+_OLD_CODE_SERVES = frozenset({"deploy_not_triggered", "deploy_did_not_come", "deploy_failed"})
 #: What came of the last statement is not known, or a person has to look at it first.
 _NOT_KNOWN = frozenset({
     "commit_in_doubt", "half_done_statement", "changed_half_way", "database_lost", "connection_lost", "unexpected", "stopped",
@@ -32,6 +33,7 @@ _NOT_KNOWN = frozenset({
 _BREAKING = frozenset({"contract", "irreversible"})
 #: Changes that write no row and take nothing away: their way back is proven by the catalog alone.
 _BY_CATALOG = frozenset({"expand"})
+_AS_BEFORE = "Undone at once: the database is as it was before the release."
 _GOES_ON = " What is in stays in and is not run again."
 
 
@@ -79,15 +81,23 @@ def gone_back(world: World, wish: Wish, book: Logbook, error: AutopilotError, co
                 recorded=release.has_before,
             )
         )  # fmt: skip
-        if verdict != "go":
-            return _with_hint(error, wish, verdict, release.loses)
-        return _go(world, wish, book, error, connection, release)
+        return _as_decided(world, wish, book, error, connection, release, verdict)
     except (Stopped, KeyboardInterrupt) as cause:
         return _stopped(cause, wish, error)
     except (AutopilotError, psycopg.Error) as cause:
         words = cause.message if isinstance(cause, AutopilotError) else " ".join(str(cause).split())
         error.hint += f" Going back by itself failed: {words[:300]}; `{_command(wish)}` tries it again."
     return error
+
+
+def _as_decided(
+    world: World, wish: Wish, book: Logbook, error: AutopilotError, connection: Connection, release: Release, verdict: str
+) -> AutopilotError:
+    if verdict == "loses" and book.slot is not None:
+        return _with_the_backup(world, wish, book, error, connection, release)
+    if verdict != "go":
+        return _with_hint(error, wish, verdict, release.loses)
+    return _go(world, wish, book, error, connection, release)
 
 
 def _command(wish: Wish) -> str:
@@ -120,7 +130,7 @@ def _go(
 ) -> AutopilotError:
     everything = (*book.applied, *book.pending)
     stays = tuple(v for v in book.applied if v not in release.versions)
-    state = "Undone at once: the database is as it was before the release."
+    state = _AS_BEFORE
     if stays:
         state = f"What waited for the deploy is undone at once; {', '.join(stays)} applied, and the new deploy is proven healthy."
 
@@ -138,6 +148,28 @@ def _go(
     return kind(
         error.message, code=error.code, hint=_next(error), state=state, retryable=error.retryable, where=error.where,
     )  # fmt: skip
+
+
+def _with_the_backup(
+    world: World, wish: Wish, book: Logbook, error: AutopilotError, connection: Connection, release: Release
+) -> AutopilotError:
+    """Where going back itself would lose something: the backup, with what others wrote since, or a person."""
+    why = replay_in_place.why_not(book, release, connection)
+    if why is None:
+        world.tell(Noted(text="Going back would lose data: the backup comes back instead, with all that was written since."))
+        try:
+            done = replay_in_place.replay_in_place(world, wish, book, connection, release, notes=f"{error.message} {_AS_BEFORE}")
+        except (Refused, RolledBack) as cause:
+            why = cause.message
+        else:
+            state = _AS_BEFORE + "".join(f" {s[:1].upper()}{s[1:]}." for s in done.sentences)
+            book.applied, book.pending = (), (*book.applied, *book.pending)
+            return RolledBack(
+                error.message, code=error.code, hint=_next(error), state=state, retryable=error.retryable, where=error.where
+            )
+    told = _with_hint(error, wish, "loses", release.loses)
+    told.state += f" Nor could its backup come back with what was written since: {why.removesuffix('.')}."
+    return told
 
 
 def _next(error: AutopilotError) -> str:

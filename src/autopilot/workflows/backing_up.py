@@ -23,6 +23,7 @@ from autopilot.backups.stores.objects import Access
 from autopilot.config import Settings
 from autopilot.errors import Refused, UsageError
 from autopilot.events import Noted, Step, told
+from autopilot.measures import counted
 from autopilot.postgres import clients
 from autopilot.postgres.address import parameters
 from autopilot.postgres.session import READER_NAME, Connection, look, session
@@ -109,7 +110,7 @@ def backed_up(
         world.reached("B6")
         copies = copying.put(world, step, asked, directory / manifest.file, manifest)
         world.reached("B8")
-        yield Taken(backup=Backup(path=plain.path, manifest=manifest), copies=copies, asked=asked)
+        yield Taken(backup=replace(plain, manifest=manifest), copies=copies, asked=asked)
 
 
 def _ask(world: World, source: Source, kept: Safekeeping) -> tuple[Asked, ...]:
@@ -230,4 +231,4 @@ def _in_words(taken: Taken) -> str:
     copies = sum(copy.failed is None for copy in taken.copies)
     where = f", in {copies} of {len(taken.copies)} stores" if taken.copies else ""
     unread = f", {manifest.absent.words}" if manifest.absent else ""
-    return f"{manifest.file}: {manifest.size_bytes:,} bytes, {sum(manifest.rows.values()):,} rows{unread}, {how}{where}"
+    return f"{manifest.file}: {manifest.size_bytes:,} bytes, {counted(sum(manifest.rows.values()), 'row')}{unread}, {how}{where}"

@@ -14,6 +14,7 @@ from autopilot.backups.manifest import Manifest
 from autopilot.backups.table_rows import Rows
 from autopilot.errors import AutopilotError
 from autopilot.events import Noted, Step
+from autopilot.measures import counted
 from autopilot.postgres import clients
 from autopilot.postgres.session import Connection
 from autopilot.rollback import refilling
@@ -57,9 +58,9 @@ class Restored:
 
     @property
     def sentence(self) -> str:
-        held = f"{self.object} is back from {self.backup_file}, taken {self.taken_at:%Y-%m-%d %H:%M} UTC: {self.rows:,} rows"
-        none = f"; {self.without:,} rows of today are not in it and got no value" if self.without else ""
-        return f"{held}{none}. What was written there since then is not in it."
+        back = f"{self.object} is back from {self.backup_file}, taken {self.taken_at:%Y-%m-%d %H:%M} UTC"
+        none = f"; {counted(self.without, 'row')} of today got no value: not in the backup" if self.without else ""
+        return f"{back}: {counted(self.rows, 'row')}{none}. What was written there since then is not in it."
 
 
 def lost_things(recorded: Snapshot, keys: frozenset[Key]) -> tuple[Lost, ...]:
@@ -76,16 +77,19 @@ def lost_things(recorded: Snapshot, keys: frozenset[Key]) -> tuple[Lost, ...]:
 
 @contextlib.contextmanager
 def sources(
-    world: World, step: Step, lost: Sequence[Lost], connection: Connection, *, without_rows: frozenset[Key]
-) -> Iterator[tuple[Source, ...]]:
+    world: World, step: Step, lost: Sequence[Lost], connection: Connection, *, without_rows: frozenset[Key],
+    file: str | None = None,
+) -> Iterator[tuple[Source, ...]]:  # fmt: skip
     """The rows of what is found, in files that are gone at the end of the block; what no backup here holds is left out.
 
-    without_rows: partitioned tables. Raises Refused as opening a backup does.
+    without_rows: partitioned tables. file: from this backup alone. Raises Refused as opening a backup does.
     """
     with contextlib.ExitStack() as stack:
         private = stack.enter_context(work.directory(world.settings.backups_dir))
         wanted, found = list(lost), list[Source]()
         for entry, manifest in _candidates(world, connection):
+            if file not in {None, entry.file}:
+                continue
             here = [x for x in wanted if f"{x.schema}.{x.table}" in manifest.rows or x.key in without_rows]
             here = [x for x in here if f"{x.schema}.{x.table}" not in manifest.without_data]
             if not here or _damaged(world, entry):

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 
 import psycopg
 
-from autopilot.alerts import wording
 from autopilot.audit import journal
 from autopilot.clock import elapsed_ms
 from autopilot.errors import AutopilotError, Locked, Refused, RolledBack, Stopped, Stranded, UsageError, unexpected
@@ -19,7 +18,7 @@ from autopilot.postgres.bounded import patient
 from autopilot.postgres.message import ConnectionLost, DeadlinePassed
 from autopilot.postgres.session import RUN_PREFIX, Connection, connect
 from autopilot.workflows.logbook import Logbook, Wish
-from autopilot.workflows.notices import as_told, tell_channel
+from autopilot.workflows.notices import composed, deliver, failure, written
 from autopilot.workflows.outcome import Outcome, outcome_of
 from autopilot.workflows.world import World
 
@@ -30,11 +29,15 @@ _CALL_S = 30.0
 
 
 def ended_badly(world: World, wish: Wish, book: Logbook, error: AutopilotError) -> Outcome:
-    """Tells the channel, unless the fault is in the call itself, and makes the outcome."""
-    if book.announced or not isinstance(error, UsageError | Locked | Stopped):
-        release_now = as_told(world, wish, book)
-        tell_channel(world, wording.failed(release_now, message=error.message, state=error.state, hint=error.hint))
+    """Tells the channels, unless the fault is in the call itself, and makes the outcome."""
+    if world.settings.channels and _concerns_others(book, error):
+        notice = failure(world, wish, book, error)
+        deliver(world, fresh=[composed(world, notice, run_id=wish.run.run_id, what="end")], anew=True)
     return outcome_of(world, wish, book, error.outcome, summary=error.message, error=error)
+
+
+def _concerns_others(book: Logbook, error: AutopilotError) -> bool:
+    return book.announced or not isinstance(error, UsageError | Locked | Stopped)
 
 
 def as_error(cause: BaseException, book: Logbook) -> AutopilotError:
@@ -59,9 +62,13 @@ def record_failure(world: World, wish: Wish, book: Logbook, error: AutopilotErro
             if book.migration_log_id is not None:
                 _divide(book, history.read(journal_session).applied)
                 error = found_out(error, book, alone.begun(journal_session, book.pending))
-            _record_migration(world, wish, book, error, journal_session)
             state = "stopped" if isinstance(error, Stopped) else error.outcome
-            journal.close_run(journal_session, wish.run.run_id, state=state, notes=error.message)
+            with journal_session.transaction():
+                _record_migration(world, wish, book, error, journal_session)
+                journal.close_run(journal_session, wish.run.run_id, state=state, notes=error.message)
+                if _concerns_others(book, error):
+                    notice = failure(world, wish, book, error)
+                    written(world, journal_session, notice, run_id=wish.run.run_id, what="end")
     except (psycopg.Error, AutopilotError) as trouble:
         text = f"How this run ended could not be written to the database ({type(trouble).__name__}); the next run settles it."
         world.tell(Noted(text=text, level="warning"))

@@ -51,12 +51,10 @@ class Failing:
     @property
     def words(self) -> str:
         if self.way == "transaction":
-            return "a failure undoes itself: all of it is one transaction"
+            return "it undoes itself, as all of it is one transaction"
         if self.way == "undo":
-            return (
-                "a failure after the first COMMIT goes back by itself (undo), where the rehearsal has proven that nothing is lost"
-            )
-        return "a failure after the first COMMIT stays as it is, because going back would lose data: exit 4, and a person decides"
+            return "what was committed before goes back by itself (undo), where the rehearsal has proven that nothing is lost"
+        return "what was committed before stays, because going back would lose data: exit 4, and a person decides"
 
 
 def failing(connection: Connection, settings: Settings, pending: tuple[Migration, ...], *, apart: str | None) -> Failing | None:

@@ -9,10 +9,12 @@ from collections import Counter
 
 from autopilot.alerts import wording
 from autopilot.audit import journal, schema
+from autopilot.deploys import hosts
 from autopilot.errors import AutopilotError, Stranded
 from autopilot.events import Noted, told
-from autopilot.measures import about_in_words
+from autopilot.measures import about_in_words, counted
 from autopilot.migrations import history
+from autopilot.migrations.files import Listing
 from autopilot.migrations.lint import Finding, lint
 from autopilot.migrations.locks import Lock, is_gentle, strongest
 from autopilot.migrations.plan import Plan
@@ -22,7 +24,7 @@ from autopilot.workflows import cutting, planning, trash
 from autopilot.workflows.applying import apply_and_record
 from autopilot.workflows.cutting import Order
 from autopilot.workflows.logbook import Logbook, Wish
-from autopilot.workflows.notices import announce, as_told, tell_channel
+from autopilot.workflows.notices import announce, as_told, deliver, died, written
 from autopilot.workflows.preflight import Cleared, Tools, tools
 from autopilot.workflows.resume import settle
 from autopilot.workflows.world import World
@@ -43,7 +45,7 @@ def fly(world: World, wish: Wish, book: Logbook, cleared: Cleared, *, connection
     _deploy(world, wish, book, connection, owed=owed, waited_for=bool(order.waiting))
     if order.waiting:
         _apply_what_waited(world, wish, book, order, cleared.server, connection, holder)
-    return _close(world, wish, book, connection)
+    return _close(world, wish, book, connection, cleared.files)
 
 
 def _settle(world: World, wish: Wish, book: Logbook, server: Server, connection: Connection) -> int | None:
@@ -54,7 +56,10 @@ def _settle(world: World, wish: Wish, book: Logbook, server: Server, connection:
         journal.open_run(connection, wish.run)
         book.opened = True
         world.reached("L4")
-        settled = settle(connection, run_id=wish.run.run_id, clock=world.clock, step=step)
+        settled = settle(
+            connection, run_id=wish.run.run_id, clock=world.clock, step=step,
+            died=lambda run, words, is_whole: died(world, connection, run, words=words, is_whole=is_whole),
+        )  # fmt: skip
         first = "made the schema automation; nothing was left open" if new and new[0] == 1 else "nothing was left open"
         expired = trash.sweep(world, connection).words
         step.says("; ".join((*(settled.sentences or (first,)), *([expired] if expired else []))))
@@ -116,7 +121,7 @@ def _tools(world: World, wish: Wish, cleared: Cleared, order: Order, connection:
 
 
 def _lint(world: World, book: Logbook, migrations: tuple[Migration, ...], cleared: Cleared) -> None:
-    with told(world.tell, world.clock, "lint", f"Linting {counted(migrations)}") as step:
+    with told(world.tell, world.clock, "lint", f"Linting {counted(len(migrations), 'migration')}") as step:
         as_before = {m.file.file for m in migrations} == {m.file.file for m in cleared.pending}
         report = cleared.linted() if as_before else lint(migrations, server_major=cleared.server.major)
         book.findings = report.findings
@@ -137,7 +142,7 @@ def _summed_up(findings: tuple[Finding, ...]) -> str:
 def _secure(world: World, wish: Wish, book: Logbook, order: Order, found: Tools, server: Server, connection: Connection) -> None:
     if found.dump_client is None:
         world.tell(Noted(text="No backup and no rehearsal, as asked: the target is all there is.", level="warning"))
-        announce(world, wish, book)
+        announce(world, wish, book, connection)
         return
     from autopilot.workflows import safety_net
 
@@ -168,7 +173,8 @@ def locks_by_text(migrations: tuple[Migration, ...]) -> tuple[Lock, ...]:
 def _deploy(world: World, wish: Wish, book: Logbook, connection: Connection, *, owed: int | None, waited_for: bool) -> None:
     if not wish.deploy or (owed is None and not waited_for):
         return
-    from autopilot.workflows.proof import answers_already, prove, trigger
+    from autopilot.workflows.deploying import trigger
+    from autopilot.workflows.proof import answers_already, prove
 
     if owed is None:
         book.deploy = answers_already(world, connection, wish.run)
@@ -178,9 +184,9 @@ def _deploy(world: World, wish: Wish, book: Logbook, connection: Connection, *, 
     elif book.migration_log_id is None:
         world.tell(Noted(text="An earlier run applied its migrations but its deploy was never proven: making up for it."))
     with told(world.tell, world.clock, "deploy", "Asking the host for a deploy") as step:
-        deployment_id = trigger(world, step, connection, wish.run, migration_log_id=owed)
+        begun = trigger(world, step, connection, wish.run, migration_log_id=owed)
     with told(world.tell, world.clock, "prove", "Proving that the site is healthy on it") as step:
-        book.deploy = prove(world, step, connection, wish.run, deployment_id=deployment_id)
+        book.deploy = prove(world, step, connection, wish.run, begun=begun)
 
 
 def _apply_what_waited(
@@ -212,30 +218,26 @@ def _after_the_deploy(cause: AutopilotError, names: str, before: tuple[str, ...]
     )  # fmt: skip
 
 
-def _close(world: World, wish: Wish, book: Logbook, connection: Connection) -> str:
+def _close(world: World, wish: Wish, book: Logbook, connection: Connection, files: Listing) -> str:
     waits = (
         f" {len(book.waiting)} still {'waits' if len(book.waiting) == 1 else 'wait'} for a proven deploy." if book.waiting else ""
     )
     if not book.applied and book.deploy is None:
         journal.close_run(connection, wish.run.run_id, state="nothing_to_do")
-        return f"Nothing else is pending.{waits}" if waits else "Nothing is pending: every file here is applied."
+        deliver(world, connection)
+        return f"Nothing else is pending.{waits}" if waits else planning.nothing_pending(files)
     proven = "" if book.deploy is None else book.deploy.words
-    journal.close_run(connection, wish.run.run_id, state="released", notes=proven or None)
-    asked = wish.deploy and world.settings.build_hook is not None
+    asked = wish.deploy and hosts.chosen(world.settings) is not None
     deploy = ("Deploy triggered: " if asked else "No deploy was asked for. ") + (f"{proven}." if proven else "")
-    tell_channel(world, wording.succeeded(as_told(world, wish, book), deploy=deploy.strip()))
+    with connection.transaction():
+        journal.close_run(connection, wish.run.run_id, state="released", notes=proven or None)
+        notice = wording.succeeded(as_told(world, wish, book), deploy=deploy.strip())
+        fresh = written(world, connection, notice, run_id=wish.run.run_id, what="end")
+    deliver(world, connection, fresh=fresh)
     words = f" {proven[:1].upper()}{proven[1:]}." if proven else ""
-    done = f"{_count(len(book.applied))} applied." if book.applied else "The deploy was made up for."
+    done = f"{counted(len(book.applied), 'migration')} applied." if book.applied else "The deploy was made up for."
     return f"{done}{words}{waits}"
 
 
 def _versions(migrations: tuple[Migration, ...]) -> tuple[str, ...]:
     return tuple(m.version for m in migrations)
-
-
-def counted(migrations: tuple[Migration, ...]) -> str:
-    return _count(len(migrations))
-
-
-def _count(number: int) -> str:
-    return f"{number} migration" + ("" if number == 1 else "s")

@@ -10,7 +10,8 @@ from typing import Literal
 
 from autopilot.backups.lent import unfit
 from autopilot.backups.restore_points import PROVIDERS
-from autopilot.config import Provider, Settings
+from autopilot.config import Settings
+from autopilot.config_file import Provider
 from autopilot.errors import Refused
 from autopilot.measures import size_in_words
 from autopilot.postgres import clients, homes, identity

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from autopilot.backups.restore_points import RestorePoint
     from autopilot.migrations.lint import Finding
     from autopilot.migrations.locks import Lock
+    from autopilot.rollback.destinations import Origin
+    from autopilot.rollback.slot import Slot
     from autopilot.workflows.outcome import Deployed, Rehearsed
 
 
@@ -44,6 +46,14 @@ class Logbook:
     backup: Backup | None = None
     #: What stands in for a dump of a very large database.
     restore_point: RestorePoint | None = None
+    #: It tells what others write from just before the backup on; None where there is none, or no need of one.
+    slot: Slot | None = None
+    #: Why there is none although it could be of use.
+    no_slot: str | None = None
+    #: The tables as they were when it was made.
+    origins: tuple[Origin, ...] = ()
+    #: (table, column) that the files' text gives another type.
+    retyped: frozenset[tuple[str, str]] = frozenset()
     rehearsal: Rehearsed | None = None
     deploy: Deployed | None = None
     #: The locks that its files take on what was there before, as far as they are known.

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from autopilot.config import Provider, Settings
+from autopilot.config import Settings
+from autopilot.config_file import Provider
 from autopilot.measures import size_in_words
 
 if TYPE_CHECKING:

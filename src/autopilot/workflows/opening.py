@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -15,11 +15,11 @@ from autopilot.backups import catalog, encryption, names, partial, stores, work
 from autopilot.backups import manifest as manifests
 from autopilot.backups.catalog import Entry
 from autopilot.backups.dump import Backup
-from autopilot.backups.encryption import Keys
+from autopilot.backups.encrypted import Keys
 from autopilot.backups.manifest import Manifest
 from autopilot.config import Settings
 from autopilot.errors import AutopilotError, Refused, UsageError
-from autopilot.events import Noted, Step, told
+from autopilot.events import Event, Noted, Step, Tell, told
 from autopilot.postgres import clients, patch_level
 from autopilot.postgres.clients import Installation
 from autopilot.secret import Secret
@@ -53,11 +53,11 @@ def keys(settings: Settings) -> Keys:
     return Keys(age_identity=a.age_identity, age_identity_file=a.age_identity_file, gnupg_home=a.gnupg_home)
 
 
-def _can_open(settings: Settings, manifest: Manifest) -> bool:
+def can_open(settings: Settings, encryption: manifests.Encryption) -> bool:
     """Whether it is worth a try; which key it takes, shows then."""
-    if manifest.encryption == "gpg":
+    if encryption == "gpg":
         return shutil.which("gpg") is not None
-    return manifest.encryption == "none" or keys(settings).for_age()
+    return encryption == "none" or keys(settings).for_age()
 
 
 def verify(world: World, files: tuple[str, ...], *, allow_unsigned: bool = False) -> tuple[Verified, ...]:
@@ -65,11 +65,26 @@ def verify(world: World, files: tuple[str, ...], *, allow_unsigned: bool = False
 
     allow_unsigned: whether one that is not signed may be opened although there is a secret to sign with.
     """
-    directory = world.settings.backups_dir
+    directory, world = world.settings.backups_dir, replace(world, tell=_warns_once(world.tell))
     if not files:
         found = catalog.entries(directory, verify=False, secrets=world.settings.backup_access.signing)
         return tuple(_verified(world, directory, entry.file, allow_unsigned=allow_unsigned) for entry in found)
     return tuple(_verified(world, *_place(directory, file), allow_unsigned=allow_unsigned) for file in files)
+
+
+def _warns_once(tell: Tell) -> Tell:
+    """What is to be warned of with every backup alike is said of the first: a warning begins with the file's name."""
+    said = set()
+
+    def told_once(event: Event) -> None:
+        if isinstance(event, Noted) and event.level == "warning":
+            about = event.text.partition(" ")[2]
+            if about in said:
+                return
+            said.add(about)
+        tell(event)
+
+    return told_once
 
 
 def _place(directory: Path, file: str) -> tuple[Path, str]:
@@ -143,7 +158,7 @@ def opened(world: World, step: Step, backup: Path, manifest: Manifest) -> Iterat
 
 def _read(world: World, step: Step, backup: Path, manifest: Manifest) -> bool | None:
     """Whether the archive was read to its end; None where it is encrypted and no key is here."""
-    if not _can_open(world.settings, manifest):
+    if not can_open(world.settings, manifest.encryption):
         world.tell(Noted(text=f"{backup.name} is what was made; no key is here to open it and read what is inside."))
         return None
     with opened(world, step, backup, manifest) as found:
@@ -256,7 +271,7 @@ def _opened(world: World, step: Step, path: Path, manifest: Manifest) -> Path | 
     """The plain archive beside the fetched one, with a manifest of its own."""
     if manifest.encryption == "none":
         return path
-    if not _can_open(world.settings, manifest):
+    if not can_open(world.settings, manifest.encryption):
         world.tell(Noted(text=f"{path.name} stays encrypted: no key is here. Set AUTOPILOT_AGE_IDENTITY_FILE to open it."))
         return None
     plain = path.with_name(names.plain(path.name))

@@ -65,6 +65,8 @@ class Deployed:
     #: True when the expected commit answered, None when nothing tells which deploy answered.
     proven: bool | None
     words: str
+    #: The host's, where it tells one.
+    deploy_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

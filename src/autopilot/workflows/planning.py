@@ -11,6 +11,9 @@ from autopilot.postgres.session import Connection
 from autopilot.workflows.logbook import Wish
 from autopilot.workflows.world import World
 
+#: Differences between files and ledger that a release tells one by one.
+_TOLD = 3
+
 
 def read_files(world: World) -> Listing:
     """The migrations directory; what is passed over is told."""
@@ -63,6 +66,19 @@ def refuse(decided: Plan) -> None:
             hint=first.hint,
             where=Where(file=first.file, statement=first.detail),
         )
+
+
+def tell_drift(world: World, decided: Plan) -> None:
+    """Where files and ledger disagree: what only a look at all of them would show."""
+    for drift in decided.drift[:_TOLD]:
+        world.tell(Noted(text=f"{drift.message}.", level="warning"))
+    if len(decided.drift) > _TOLD:
+        world.tell(Noted(text=f"{len(decided.drift) - _TOLD} more differ; `autopilot plan` lists them all.", level="warning"))
+
+
+def nothing_pending(files: Listing) -> str:
+    """Why there is nothing to do."""
+    return f"Nothing is pending: {'every file here is applied' if files.files else 'the directory holds no migration'}."
 
 
 def summary(decided: Plan) -> str:

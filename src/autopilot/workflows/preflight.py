@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from autopilot.audit import journal, schema
+from autopilot.audit import journal, outbox, schema
 from autopilot.errors import Refused
 from autopilot.events import told
 from autopilot.migrations.files import Listing
@@ -59,6 +59,8 @@ class AtRest:
     """Nothing is pending and nothing was left open: the run is over, and written down."""
 
     summary: str
+    #: Notices of earlier runs wait to be told.
+    untold: bool
 
 
 def preflight(world: World, wish: Wish, book: Logbook, files: Listing) -> Cleared | AtRest:
@@ -75,7 +77,9 @@ def preflight(world: World, wish: Wish, book: Logbook, files: Listing) -> Cleare
         if _is_at_rest(plan) and schema.is_current(connection) and journal.is_at_rest(connection):
             schema.admit(connection, admins=world.settings.admins)
             journal.nothing_to_do(connection, wish.run)
-            return AtRest(summary="Nothing is pending: every file here is applied.")
+            untold = bool(world.settings.channels) and outbox.Box(connection).any_waiting()
+            planning.tell_drift(world, plan)
+            return AtRest(summary=planning.nothing_pending(files), untold=untold)
         return _cleared(world, wish, book, files, plan, server, connection)
 
 
@@ -86,9 +90,11 @@ def _is_at_rest(plan: Plan) -> bool:
 def _cleared(
     world: World, wish: Wish, book: Logbook, files: Listing, plan: Plan, server: Server, connection: Connection
 ) -> Cleared:
+    from autopilot.deploys import hosts
     from autopilot.migrations import lint
     from autopilot.postgres.pooler import require_direct
 
+    hosts.chosen(world.settings)
     require_direct(connection, lambda: session(world.database_url, application_name=READER_NAME))
     book.pending, book.files = tuple(f.version for f in plan.pending), tuple(f.file for f in plan.pending)
     pending = _cut(plan, connection) if plan.pending else ()

@@ -1,4 +1,4 @@
-"""Proves a deploy: ask the host → look again and again → the commit answers healthily, or time is up."""
+"""Proves a deploy: look again and again → the commit answers healthily, or time is up."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from autopilot.audit import journal
 from autopilot.audit.journal import Run
-from autopilot.deploys import build_hook
+from autopilot.deploys import hosts
 from autopilot.errors import Stranded
 from autopilot.events import Step
 from autopilot.health import looks
 from autopilot.health.verdict import Verdict, same_commit, verdict
 from autopilot.postgres.session import Connection
+from autopilot.workflows.deploying import Begun, stranded
 from autopilot.workflows.outcome import Deployed
 from autopilot.workflows.world import World
 
@@ -31,35 +32,6 @@ class Seen:
     state: str
 
 
-def trigger(world: World, step: Step, connection: Connection, run: Run, *, migration_log_id: int | None) -> int | None:
-    """Asks the host for a deploy; the row is written before the request. Returns the row's id, None without a hook.
-
-    Raises Stranded (`deploy_not_triggered`): the migration is in, the site is not told.
-    """
-    hook = world.settings.build_hook
-    if hook is None:
-        step.skips("no build hook is configured")
-        return None
-    platform = build_hook.platform(hook)
-    deployment_id = journal.deployment_intended(
-        connection, run, platform=platform, url=world.settings.site_url, migration_log_id=migration_log_id
-    )
-    title = f"autopilot {run.run_id} {(run.commit_sha or '')[:12]}".strip()
-    asked = build_hook.ask(hook, title=title, request=world.request, sleep=world.clock.sleep)
-    if not asked.taken:
-        journal.deployment_moved(connection, deployment_id, status="failed", notes=asked.words)
-        raise Stranded(
-            f"The migration is applied, but {asked.words}.",
-            code="deploy_not_triggered",
-            state="The migration is applied and recorded; the site still runs the previous deploy.",
-            hint=f"{asked.hint} Then run again: only the deploy is made up for.",
-            retryable=True,
-        )
-    journal.deployment_moved(connection, deployment_id, status="building", notes=asked.words)
-    step.says(f"{platform}: {asked.words}")
-    return deployment_id
-
-
 def answers_already(world: World, connection: Connection, run: Run) -> Deployed | None:
     """The deploy of this very commit, when it answers healthily without having been asked for; one look."""
     seen = _judged(world, connection, run, expects_commit=True)
@@ -68,16 +40,18 @@ def answers_already(world: World, connection: Connection, run: Run) -> Deployed 
     return Deployed(platform=_platform(world), status="success", proven=True, words=_words(seen, run))
 
 
-def prove(world: World, step: Step, connection: Connection, run: Run, *, deployment_id: int | None) -> Deployed | None:
+def prove(
+    world: World, step: Step, connection: Connection, run: Run, *, begun: Begun | None, is_released: bool = True
+) -> Deployed | None:
     """Looks until the deploy is proven or AUTOPILOT_VERIFY_S is over, and writes what was seen.
 
     None without any address to look at. Raises Stranded (`deploy_not_proven`, `deploy_did_not_come`).
     """
-    settings = world.settings
+    settings, deployment_id = world.settings, None if begun is None else begun.deployment_id
     if settings.site_url is None and settings.health_url is None:
         step.skips("neither SITE_URL nor HEALTH_URL is set, so nothing was looked at")
-        return None if deployment_id is None else _unseen(world, connection, deployment_id)
-    seen = _look_until_proven(world, step, connection, run, expects_commit=deployment_id is not None)
+        return None if begun is None else _unseen(connection, begun)
+    seen = _look_until_proven(world, step, connection, run, expects_commit=begun is not None)
     journal.health_seen(
         connection, status=seen.verdict.status, response_time_ms=seen.verdict.response_time_ms,
         checks=seen.verdict.checks, notes=seen.verdict.words, run_id=run.run_id,
@@ -86,23 +60,26 @@ def prove(world: World, step: Step, connection: Connection, run: Run, *, deploym
     fine = seen.state in {"proven", "unnamed"}
     if deployment_id is not None:
         journal.deployment_moved(connection, deployment_id, status="success" if fine else "failed", notes=words)
-    if seen.state in {"other_commit", "other_unhealthy"} and deployment_id is not None:
-        raise Stranded(
-            f"The migration is applied, but the deploy did not come: {words}.",
-            code="deploy_did_not_come",
-            state="The migration is applied and recorded; the site still runs the previous deploy.",
-            hint="Look at the host's deploy log. Then run again: only the deploy is made up for.",
-        )
     if not fine:
-        raise Stranded(
-            f"The migration is applied, but the deploy is not proven healthy: {words}.",
-            code="deploy_not_proven",
-            state="The migration is applied and recorded; users may see a broken or an old site.",
-            hint="Look at the host's deploy log; publish the last good deploy there if the site is broken. Then run again:"
-            " only the deploy is made up for.",
-        )
+        raise _ill(seen, words, is_asked_for=begun is not None, is_released=is_released)
     step.says(words)
-    return Deployed(platform=_platform(world), status="success", proven=True if seen.state == "proven" else None, words=words)
+    return Deployed(
+        platform=_platform(world) if begun is None else begun.platform, status="success",
+        proven=True if seen.state == "proven" else None, words=words, deploy_id=None if begun is None else begun.deploy.id,
+    )  # fmt: skip
+
+
+def _ill(seen: Seen, words: str, *, is_asked_for: bool, is_released: bool) -> Stranded:
+    if seen.state in {"other_commit", "other_unhealthy"} and is_asked_for:
+        return stranded(
+            f"the deploy did not come: {words}.", code="deploy_did_not_come", state="the site still runs the previous deploy.",
+            hint="Look at the host's deploy log.", is_released=is_released,
+        )  # fmt: skip
+    return stranded(
+        f"the deploy is not proven healthy: {words}.", code="deploy_not_proven",
+        state="users may see a broken or an old site.", is_released=is_released,
+        hint="Look at the host's deploy log; `autopilot deploy restore` publishes the last good deploy if the site is broken.",
+    )  # fmt: skip
 
 
 def _look_until_proven(world: World, step: Step, connection: Connection, run: Run, *, expects_commit: bool) -> Seen:
@@ -155,12 +132,13 @@ def _words(seen: Seen, run: Run) -> str:
     }[seen.state]
 
 
-def _unseen(world: World, connection: Connection, deployment_id: int) -> Deployed:
-    words = "asked for; not looked at, as no SITE_URL or HEALTH_URL is set"
-    journal.deployment_moved(connection, deployment_id, status="success", notes=words)
-    return Deployed(platform=_platform(world), status="success", proven=None, words=words)
+def _unseen(connection: Connection, begun: Begun) -> Deployed:
+    done = begun.deploy.state == "success"
+    words = f"{begun.deploy.words() if done else 'asked for'}; not looked at, as no SITE_URL or HEALTH_URL is set"
+    journal.deployment_moved(connection, begun.deployment_id, status="success", notes=words)
+    return Deployed(platform=begun.platform, status="success", proven=None, words=words, deploy_id=begun.deploy.id)
 
 
 def _platform(world: World) -> str:
-    hook = world.settings.build_hook
-    return "site" if hook is None else build_hook.platform(hook)
+    host = hosts.host(world.settings, request=world.request, clock=world.clock)
+    return "site" if host is None else host.platform

@@ -37,6 +37,10 @@ def _released(world: World, wish: Wish, book: Logbook) -> str:
     world = reach(world)
     found = preflight(world, wish, book, files)
     if isinstance(found, AtRest):
+        if found.untold:
+            from autopilot.workflows.notices import deliver
+
+            deliver(world)
         return found.summary
     return _under_lock(world, wish, book, found)
 
@@ -60,3 +64,8 @@ def _under_lock(world: World, wish: Wish, book: Logbook, cleared: Cleared) -> st
 
                 error = gone_back(world, wish, book, error, connection)
             raise error from cause
+        finally:
+            if book.slot is not None:
+                from autopilot.workflows import replay_slot
+
+                replay_slot.drop(world, book, connection)

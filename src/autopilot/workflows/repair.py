@@ -7,58 +7,36 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 
-import msgspec
 import psycopg
 
 from autopilot.audit import journal, schema, ways_back
 from autopilot.audit.journal import Run
 from autopilot.clock import elapsed_ms
-from autopilot.errors import AutopilotError, Refused, RolledBack, Stopped, Stranded
+from autopilot.errors import AutopilotError, RolledBack, Stopped, Stranded
 from autopilot.events import Noted, told
+from autopilot.measures import counted
 from autopilot.postgres import lock
 from autopilot.postgres.bounded import patient
 from autopilot.postgres.session import RUN_PREFIX, Connection, look, require_writable, session
 from autopilot.rollback import putting_back
-from autopilot.rollback.adopting import adoption
-from autopilot.rollback.aligned import Aligned, aligned
-from autopilot.rollback.drift import Drift, drifts
+from autopilot.rollback.aligned import at_keys
 from autopilot.rollback.mending import Mending, mending
+from autopilot.rollback.moved import made_anew
 from autopilot.rollback.putting_back import PutBack, put_back, run_apart
-from autopilot.rollback.snapshot import Key, Snapshot, decode, read
+from autopilot.rollback.snapshot import Key, read
 from autopilot.rollback.wanted import ROWS
 from autopilot.workflows import bringing_back
 from autopilot.workflows.bringing_back import Restored, Source
 from autopilot.workflows.reading import reached, reader
+from autopilot.workflows.recorded import Standing, comparison, recorded, standing
 from autopilot.workflows.resume import settle
 from autopilot.workflows.world import World
 
 #: Between two tries for locks that others hold.
 _PAUSE_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How the live catalog stands to the recorded one, and what a repair would do."""
-
-    database: str
-    recorded_at: datetime
-    #: The release that recorded it.
-    run_id: str
-    drifts: tuple[Drift, ...]
-    #: As they would run: in one transaction, then each by itself.
-    statements: tuple[str, ...]
-    apart: tuple[str, ...]
-    notes: tuple[str, ...]
-    #: A migration file for what was added by hand.
-    adoption: str | None
-
-    @property
-    def to_repair(self) -> tuple[Drift, ...]:
-        return tuple(d for d in self.drifts if d.remedy in {"put_back", "restore", "person"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +56,10 @@ class Repaired:
         return not self.after.to_repair
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Recorded:
-    snapshot: Snapshot
-    at: datetime
-    run_id: str
-    database: str
-
-
 def plan(world: World) -> Standing:
-    """`autopilot repair --plan`: reads, and writes nothing. Raises Refused (`no_recorded_catalog`, and what `reader` raises)."""
+    """`autopilot repair --plan`: reads, and writes nothing. Raises what `recorded` and `reader` raise."""
     with reader(world.settings) as connection:
-        recorded = _recorded(connection)
-        return _standing(recorded, read(connection), putting_back.roles(connection))
+        return standing(connection)
 
 
 def apply(world: World, run: Run, *, restore_tables: bool) -> Repaired:
@@ -110,61 +79,13 @@ def apply(world: World, run: Run, *, restore_tables: bool) -> Repaired:
         with _rows(world, connection, restore_tables=restore_tables) as found:
             done, restored = _put_back(world, run, connection, found, begun_s)
         failed = {**done.failed, **_built_apart(world, run, done.mending)}
-        after = _standing(_recorded(connection), read(connection), putting_back.roles(connection))
+        after = standing(connection)
         _close(connection, run, state="nothing_to_do", notes="the schema was repaired")
     left = {d.object for d in after.to_repair}
     return Repaired(
         run_id=run.run_id, before=before, after=after, restored=restored,
         put_back=tuple(d.sentence for d in before.to_repair if d.object not in left),
         failed=tuple(f"{path}: {why}" for path, why in failed.items()), duration_ms=elapsed_ms(world.clock, begun_s),
-    )  # fmt: skip
-
-
-def last_recorded(connection: Connection) -> tuple[Snapshot, datetime, str] | None:
-    """The catalog as the last release left it, when that was, and its run. Raises Refused (`unreadable_catalog`)."""
-    try:
-        found = ways_back.last_recorded(connection)
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        return None
-    if found is None:
-        return None
-    try:
-        return decode(found[0]), found[1], found[2]
-    except msgspec.DecodeError as cause:
-        raise Refused(
-            f"The catalog that run {found[2]} recorded cannot be read: {cause}.",
-            code="unreadable_catalog", hint="Release with `autopilot migrate`: it records the catalog anew.",
-        ) from cause  # fmt: skip
-
-
-def _recorded(connection: Connection) -> _Recorded:
-    found = last_recorded(connection)
-    if found is None:
-        raise Refused(
-            "No release has recorded the catalog of this database yet: there is nothing to compare it with.",
-            code="no_recorded_catalog",
-            hint="Release with `autopilot migrate` once; each release records the catalog as it leaves it.",
-        )
-    snapshot, at, run_id = found
-    was, has = snapshot.version_num // 10000, connection.info.server_version // 10000
-    if was != has:
-        raise Refused(
-            f"The catalog was recorded on PostgreSQL {was}, and this is {has}: they write definitions differently.",
-            code="recorded_on_another_major", hint="Release with `autopilot migrate` once; that records the catalog anew.",
-        )  # fmt: skip
-    return _Recorded(snapshot=snapshot, at=at, run_id=run_id, database=connection.info.dbname)
-
-
-def _standing(recorded: _Recorded, live: Snapshot, roles: frozenset[str]) -> Standing:
-    found = aligned(recorded.snapshot, live, roles=roles)
-    todo = mending(found, live)
-    listed = drifts(todo.wanted)
-    added = [d.sentence for d in listed if d.remedy == "adopt"]
-    at = f"run {recorded.run_id} of {recorded.at:%Y-%m-%d %H:%M} UTC"
-    return Standing(
-        database=recorded.database, recorded_at=recorded.at, run_id=recorded.run_id, drifts=listed, notes=todo.notes,
-        statements=tuple(s.text for s in todo.statements), apart=tuple(t for a in todo.apart for t in a.statements),
-        adoption=adoption(found, live, database=recorded.database, recorded_at=at, what=added) if added else None,
     )  # fmt: skip
 
 
@@ -208,7 +129,7 @@ def _close(connection: Connection, run: Run, *, state: str, notes: str) -> None:
 @contextlib.contextmanager
 def _rows(world: World, connection: Connection, *, restore_tables: bool) -> Iterator[tuple[Source, ...]]:
     """The rows of what is lost, taken out of backups before anything is locked."""
-    compare, live = _compare(connection), read(connection)
+    compare, live = comparison(connection), read(connection)
     found = compare(live)
     goal = mending(found, live).wanted
     keys = frozenset(key for key, why in goal.left.items() if why == ROWS) if restore_tables else frozenset[Key]()
@@ -223,11 +144,6 @@ def _rows(world: World, connection: Connection, *, restore_tables: bool) -> Iter
         step.says(", ".join(f"{s.lost.words} in {s.manifest.file}" for s in sources) or "no backup here holds them")
     with stack:
         yield sources
-
-
-def _compare(connection: Connection) -> Callable[[Snapshot], Aligned]:
-    recorded, roles = _recorded(connection).snapshot, putting_back.roles(connection)
-    return lambda live: aligned(recorded, live, roles=roles)
 
 
 def _put_back(
@@ -250,9 +166,14 @@ def _put_back(
             except psycopg.Error as cause:
                 raise _refused(connection, cause) from cause
             else:
-                step.says(f"{len(done[0].mending.statements)} statements in one transaction, read again and found as recorded")
+                step.says(_done(len(done[0].mending.statements)))
                 return done
     raise AssertionError  # the last try returns or raises
+
+
+def _done(statements: int) -> str:
+    what = f"{counted(statements, 'statement')} in one transaction" if statements else "the rows, in one transaction"
+    return f"{what}, read again and found as recorded"
 
 
 def _tried(
@@ -262,17 +183,30 @@ def _tried(
     keys = frozenset(s.lost.key for s in found)
     with patient(connection, world.settings.apply_timeout_s), connection.transaction():
         done = put_back(
-            connection, _compare(connection), lock_timeout_s=world.settings.lock_timeout_s, restoring=keys,
+            connection, comparison(connection), lock_timeout_s=world.settings.lock_timeout_s, restoring=keys,
             fill=lambda: restored.extend(bringing_back.load(connection, found)),
         )  # fmt: skip
         sentences = [*(f"{about} put back" for about in dict.fromkeys(s.about for s in done.mending.statements)),
                      *(r.sentence for r in restored)]  # fmt: skip
         notes = f"repair: {'; '.join(sentences) or 'what stands apart'}"[:4000]
         backup = found[0].manifest.file if found else None
-        journal.repaired(connection, run, notes=notes, backup_file=backup, duration_ms=elapsed_ms(world.clock, begun_s))
+        duration_ms = elapsed_ms(world.clock, begun_s)
+        log_id = journal.repaired(connection, run, notes=notes, backup_file=backup, duration_ms=duration_ms)
+        _remember(connection, run, log_id, found, done, notes)
         world.reached("H1")
     world.reached("H2")
     return done, tuple(restored)
+
+
+def _remember(connection: Connection, run: Run, log_id: int, found: tuple[Source, ...], done: PutBack, notes: str) -> None:
+    """Where the restored tables and columns are now: releases from before can still be undone."""
+    before = at_keys(recorded(connection).snapshot, ways_back.remade_since_recorded(connection))
+    restored = {f"{s.lost.schema}.{s.lost.table}" for s in found}
+    tables = {t.key for t in before.things if t.kind == "table" and f"{t.schema}.{t.name}" in restored}
+    remade = {
+        was: has for was, has in made_anew(before, done.after).items() if {was, before.by_key[was].parent} & tables
+    }  # fmt: skip
+    ways_back.made_anew(connection, run, log_id, remade=remade, notes=notes)
 
 
 def _refused(connection: Connection, cause: psycopg.Error) -> AutopilotError:

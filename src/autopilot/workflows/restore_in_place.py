@@ -25,6 +25,7 @@ from autopilot.rollback.live import quoted
 from autopilot.rollback.quarantine import in_place, staged
 from autopilot.rollback.quarantine.in_place import Asked, Replaced
 from autopilot.workflows.applying import what_became_of
+from autopilot.workflows.catching_up import CatchingUp, Since
 from autopilot.workflows.opening import opened, warn_of_strangers
 from autopilot.workflows.reading import reached
 from autopilot.workflows.world import World
@@ -48,12 +49,17 @@ class Restored:
     #: From the first lock to the acknowledged COMMIT: so long, at most, the application stood still.
     stalled_ms: int
     duration_ms: int
+    #: What others wrote since the backup and is in again; None where that was not asked for.
+    transactions: int | None = None
+    rows: int | None = None
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """What a person should know of it."""
         r = self.replaced
+        since = (f"{self.transactions or 0:,} transactions of others since the backup, {self.rows or 0:,} rows, are in again",)
         return (
+            *(since if self.transactions else ()),
             *(
                 f"what was in {schema} lies in {aside}, with every row written since"
                 for schema, aside in sorted(r.quarantines.items())
@@ -65,15 +71,18 @@ class Restored:
 
 
 def restore_in_place(
-    world: World, *, file: str, run_id: str, stage: bool = False, record: Record = _nothing, lock_wait_s: float = 30.0
-) -> Restored:
+    world: World, *, file: str, run_id: str, stage: bool = False, record: Record = _nothing, lock_wait_s: float = 30.0,
+    since: Since | None = None,
+) -> Restored:  # fmt: skip
     """Puts the backup called `file` in place and commits. The caller holds the run's lock.
 
     stage: build beside the live data first, so that the application stands still for the swap alone.
     record: writes the ledger's rows, in the same transaction.
+    since: what others wrote since the backup is written into it too, or nothing is changed; it is staged then.
     Raises Refused (`no_backup`, `backup_damaged`, `backup_of_another`, `backup_newer_than_server`, and what `opened` and
     `in_place.plan` raise); RolledBack; Stranded (`commit_unknown`).
     """
+    stage = stage or since is not None
     begun_s = world.clock.monotonic_s()
     with told(world.tell, world.clock, "choose", f"Checking {file}") as step:
         manifest = chosen(world, file)
@@ -85,16 +94,20 @@ def restore_in_place(
         with session(reached(world.settings).url, application_name=f"autopilot:{run_id}") as connection, _lost():
             require_fitting(connection, manifest)
             asked = _asked(world, manifest, run_id=run_id, lock_wait_s=lock_wait_s)
-            ready = _ready(world, connection, backup, asked) if stage else None
-            replaced, stalled_ms = _swap(world, connection, backup, asked, ready, record)
+            ready = _ready(world, connection, backup, asked, keys_later=since is not None) if stage else None
+            with _swept(connection, staged_too=stage):
+                behind = _caught_up(step, connection, asked, ready, since)
+                replaced, stalled_ms = _swap(world, connection, backup, asked, ready, record, behind)
             _settle_down(world, connection, replaced)
         step.says(
             f"{sum(replaced.rows.values()):,} rows of {len(replaced.rows)} tables put back, proven;"
             f" what was there lies in {', '.join(sorted(replaced.quarantines.values()))}"
         )
     return Restored(
-        manifest=manifest, replaced=replaced, staged=stage, stalled_ms=stalled_ms, duration_ms=elapsed_ms(world.clock, begun_s)
-    )
+        manifest=manifest, replaced=replaced, staged=stage, stalled_ms=stalled_ms, duration_ms=elapsed_ms(world.clock, begun_s),
+        transactions=None if behind is None else behind.progress.transactions,
+        rows=None if behind is None else behind.progress.rows,
+    )  # fmt: skip
 
 
 def chosen(world: World, file: str) -> Manifest:
@@ -165,7 +178,7 @@ def _asked(world: World, manifest: Manifest, *, run_id: str, lock_wait_s: float)
     )  # fmt: skip
 
 
-def _ready(world: World, connection: Connection, backup: in_place.Backup, asked: Asked) -> staged.Staged:
+def _ready(world: World, connection: Connection, backup: in_place.Backup, asked: Asked, *, keys_later: bool) -> staged.Staged:
     """The backup beside the live data, compared with its fingerprint, committed; nobody stood still for it."""
     for name in staged.sweep(connection):
         world.tell(Noted(text=f"What an earlier run left half ready is gone: {name}."))
@@ -176,24 +189,44 @@ def _ready(world: World, connection: Connection, backup: in_place.Backup, asked:
         return dict(read.rows), dict(read.sums)
 
     with connection.transaction():
-        return staged.build(connection, backup, asked, sums=found)
+        return staged.build(connection, backup, asked, sums=found, keys_later=keys_later)
+
+
+def _caught_up(
+    step: Step, connection: Connection, asked: Asked, ready: staged.Staged | None, since: Since | None
+) -> CatchingUp | None:
+    if ready is None or since is None:
+        return None
+    behind = CatchingUp(since=since, connection=connection, asked=asked, ready=ready, step=step)
+    behind.ahead()
+    return behind
+
+
+@contextlib.contextmanager
+def _swept(connection: Connection, *, staged_too: bool) -> Iterator[None]:
+    """What was made ready goes where it does not come into its place."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(psycopg.Error, AutopilotError):
+            if staged_too:
+                staged.sweep(connection)
+        raise
 
 
 def _swap(
-    world: World, connection: Connection, backup: in_place.Backup, asked: Asked, ready: staged.Staged | None, record: Record
-) -> tuple[Replaced, int]:
+    world: World, connection: Connection, backup: in_place.Backup, asked: Asked, ready: staged.Staged | None, record: Record,
+    behind: CatchingUp | None,
+) -> tuple[Replaced, int]:  # fmt: skip
     connection.execute("BEGIN")
     try:
-        replaced = _exchanged(connection, backup, asked, ready)
+        replaced = _exchanged(connection, backup, asked, ready, behind)
         record(connection, replaced)
         row = connection.execute("SELECT pg_catalog.pg_current_xact_id()::text").fetchone() or ("",)
         asked.reached("X6")
     except BaseException:
         with contextlib.suppress(psycopg.Error):
             connection.rollback()
-        if ready is not None:
-            with contextlib.suppress(psycopg.Error, AutopilotError):
-                staged.sweep(connection)
         raise
     _commit(world, connection, row[0])
     stalled_ms = elapsed_ms(world.clock, replaced.locked_at_s)
@@ -201,10 +234,12 @@ def _swap(
     return replaced, stalled_ms
 
 
-def _exchanged(connection: Connection, backup: in_place.Backup, asked: Asked, ready: staged.Staged | None) -> Replaced:
+def _exchanged(
+    connection: Connection, backup: in_place.Backup, asked: Asked, ready: staged.Staged | None, behind: CatchingUp | None
+) -> Replaced:
     if ready is None:
         return in_place.restore(connection, backup, asked)
-    return staged.swap(connection, backup, asked, ready)
+    return staged.swap(connection, backup, asked, ready, catch_up=None if behind is None else behind.rest)
 
 
 def _commit(world: World, connection: Connection, xid: str) -> None:

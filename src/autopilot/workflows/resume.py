@@ -5,7 +5,7 @@ Whoever holds the lock knows that every other run still called running is dead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from autopilot.audit import journal, ways_back
@@ -17,8 +17,12 @@ from autopilot.migrations import history
 from autopilot.migrations.history import History
 from autopilot.postgres import orphans_of_runs
 from autopilot.postgres.session import Connection
+from autopilot.rollback.quarantine import staged
 from autopilot.rollback.snapshot import encode, read
+from autopilot.workflows import replay_slot
 
+#: Told of each dead run, what became of it, and whether all it had to apply is in; in the transaction that gives it its end.
+Died = Callable[[OpenRun, str, bool], None]
 #: A statement of a dead run gets this long to end by itself.
 ORPHAN_GRACE_S = 10.0
 
@@ -32,15 +36,21 @@ class Settled:
     deploy_owed: int | None
 
 
-def settle(connection: Connection, *, run_id: str, clock: Clock, step: Step) -> Settled:
+def _nobody(_run: OpenRun, _words: str, _is_whole: bool) -> None:
+    """Nobody is told of it."""
+
+
+def settle(connection: Connection, *, run_id: str, clock: Clock, step: Step, died: Died = _nobody) -> Settled:
     """Leaves no row `running`, `pending`, `triggered` or `building` that belongs to a dead run.
 
     Raises Refused (`orphan_still_running`) when a dead run's statement cannot be ended.
     """
     sentences = _end_orphans(connection, clock=clock, step=step)
+    sentences += replay_slot.sweep(connection, run_id=run_id)
+    sentences += (f"{name}, which an earlier run left half ready, is gone" for name in staged.sweep(connection))
     found = history.read(connection)
     for run in journal.left_open(connection, but=run_id):
-        sentences.append(_settle_run(connection, run, found))
+        sentences.append(_settle_run(connection, run, found, died))
     for deployment_id in journal.deployments_left_open(connection):
         journal.deployment_moved(connection, deployment_id, status="failed", notes="its run ended before the deploy was proven")
     log_id = ways_back.unended(connection)
@@ -74,8 +84,14 @@ def _end_orphans(connection: Connection, *, clock: Clock, step: Step) -> list[st
     return [f"a session of the dead run {o.run_id} was still open on the server and has ended" for o in found]
 
 
-def _settle_run(connection: Connection, run: OpenRun, found: History) -> str:
+def _settle_run(connection: Connection, run: OpenRun, found: History, died: Died) -> str:
     words = verdict(run, found)
+    with connection.transaction():
+        died(run, words, set(run.versions) <= found.applied)
+        return _ended(connection, run, found, words)
+
+
+def _ended(connection: Connection, run: OpenRun, found: History, words: str) -> str:
     if run.migration_log_id is not None:
         status = "success" if set(run.versions) <= found.applied else "failure"
         journal.migration_ended(

@@ -1,9 +1,10 @@
 """Goes back on releases that are in.
 
-lock → settle → which releases → what would be lost? → one transaction (each undone, the newest first; proven; ledger, log)
-→ notify
+lock → settle → which releases → which route? → one transaction (each undone, the newest first; or a backup in the place of
+everything; proven; ledger, log) → notify
 
-Until the COMMIT nothing is changed. What a release kept (rows, columns, tables) comes back; what users wrote since stays.
+Until the COMMIT nothing is changed. What a release kept (rows, columns, tables) comes back; what users wrote since stays, or of a
+restore lies in quarantine.
 """
 
 from __future__ import annotations
@@ -23,13 +24,21 @@ from autopilot.errors import AutopilotError, Locked, Refused, RolledBack, Stoppe
 from autopilot.events import Noted, Step, told
 from autopilot.postgres.session import RUN_PREFIX, Connection, look, require_writable, session
 from autopilot.rollback.aligned import at_keys
+from autopilot.rollback.quarantine import staged
+from autopilot.rollback.route import choose, next_one, way_back
+from autopilot.rollback.routes.facts import Key
+from autopilot.rollback.routes.route import Route
 from autopilot.rollback.snapshot import decode
+from autopilot.workflows.choosing import backups_here, facts
 from autopilot.workflows.holding import locked
-from autopilot.workflows.notices import tell_channel
+from autopilot.workflows.merge_back import from_backup
+from autopilot.workflows.notices import died, tell_channels, written
 from autopilot.workflows.one_transaction import in_one_transaction
+from autopilot.workflows.putting_in_place import put_in_place
 from autopilot.workflows.reading import reach
 from autopilot.workflows.resume import settle
-from autopilot.workflows.undoing import Back, go_back
+from autopilot.workflows.undoing import Back, Besides, go_back
+from autopilot.workflows.which import pick, runs, since_backup, versions
 from autopilot.workflows.world import World
 
 
@@ -38,6 +47,10 @@ class Wish:
     run: Run
     #: Back to before this run, or to the state that this backup holds; None: the last release.
     to: str | None = None
+    #: None: the cheapest that loses nothing.
+    route: Key | None = None
+    #: A restore is built beside the live data first.
+    staged: bool = False
     accept_data_loss: bool = False
     #: Rows that somebody changed since are put back all the same; what they were is kept in the trash.
     overwrite: bool = False
@@ -46,17 +59,22 @@ class Wish:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WentBack:
     run_id: str
+    route: Key
     releases: tuple[Release, ...]
     sentences: tuple[str, ...]
     duration_ms: int
+    #: The backup that was put in place or merged from.
+    backup_file: str | None = None
+    #: By which `salvage` knows what stepped aside.
+    quarantine: str | None = None
 
     @property
     def versions(self) -> tuple[str, ...]:
-        return _versions(self.releases)
+        return versions(self.releases)
 
 
 def rollback(world: World, wish: Wish) -> WentBack:
-    """Raises Refused (nothing to undo, unknown name, data would be lost, conflicts), RolledBack, Stranded, Locked."""
+    """Raises Refused (nothing to undo, unknown name, data would be lost, what a route raises), RolledBack, Stranded, Locked."""
     begun_s = world.clock.monotonic_s()
     world = reach(world)
     try:
@@ -67,12 +85,10 @@ def rollback(world: World, wish: Wish) -> WentBack:
             return _under_lock(world, wish, connection, begun_s)
     except AutopilotError as cause:
         if not isinstance(cause, UsageError | Locked):
-            tell_channel(
-                world,
-                wording.did_not_go_back(
-                    _told(world, wish, (), begun_s), message=cause.message, state=cause.state, hint=cause.hint
-                ),
+            notice = wording.did_not_go_back(
+                _told(world, wish, (), begun_s), message=cause.message, state=cause.state, hint=cause.hint, outcome=cause.outcome
             )
+            tell_channels(world, notice, run_id=wish.run.run_id, what="end")
         raise
 
 
@@ -82,25 +98,25 @@ def _under_lock(world: World, wish: Wish, connection: Connection, begun_s: float
         require_writable(server)
         schema.ensure(connection, server, admins=world.settings.admins)
         journal.open_run(connection, wish.run)
-        settled = settle(connection, run_id=wish.run.run_id, clock=world.clock, step=step)
-        step.says("; ".join(settled.sentences) or "nothing was left open")
+        settled = settle(
+            connection, run_id=wish.run.run_id, clock=world.clock, step=step,
+            died=lambda run, words, is_whole: died(world, connection, run, words=words, is_whole=is_whole),
+        )  # fmt: skip
+        swept = (f"what an earlier run left half ready is gone: {name}" for name in staged.sweep(connection))
+        step.says("; ".join((*settled.sentences, *swept)) or "nothing was left open")
     try:
-        chosen = _chosen(world, wish, connection)
-        with told(world.tell, world.clock, "undo", f"Going back on {_runs(chosen)}") as step:
-            backs = undone_together(
-                world, step, connection, chosen, run=wish.run, begun_s=begun_s, accept_data_loss=wish.accept_data_loss,
-                overwrite=wish.overwrite,
-            )  # fmt: skip
-            step.says("as it was before, and proven")
+        chosen, route = _chosen(world, wish, connection)
+        done = _gone(world, wish, connection, chosen, route, begun_s)
     except AutopilotError as cause:
         state = "stopped" if isinstance(cause, Stopped) else cause.outcome
         _end(world, wish, connection, state=state, notes=cause.message)
         raise
     world.reached("X7")
-    sentences = tuple(dict.fromkeys(s for back in backs for s in back.sentences))
-    _end(world, wish, connection, state="went_back", notes=_summary(chosen, sentences))
-    tell_channel(world, wording.went_back(_told(world, wish, chosen, begun_s), text=_summary(chosen, sentences)))
-    return WentBack(run_id=wish.run.run_id, releases=chosen, sentences=sentences, duration_ms=elapsed_ms(world.clock, begun_s))
+    summary = _summary(done.releases, done.sentences, done.route, done.backup_file)
+    _end(world, wish, connection, state="went_back", notes=summary)
+    notice = wording.went_back(_told(world, wish, done.releases, begun_s), text=summary)
+    tell_channels(world, notice, run_id=wish.run.run_id, what="end", connection=connection)
+    return done
 
 
 def _end(world: World, wish: Wish, connection: Connection, *, state: str, notes: str) -> None:
@@ -113,59 +129,89 @@ def _end(world: World, wish: Wish, connection: Connection, *, state: str, notes:
             journal.close_run(fresh, wish.run.run_id, state=state, notes=notes)
 
 
-def _chosen(world: World, wish: Wish, connection: Connection) -> tuple[Release, ...]:
+def _chosen(world: World, wish: Wish, connection: Connection) -> tuple[tuple[Release, ...], Route | None]:
+    """The releases and the route; None: they are undone, which loses nothing as far as is written down."""
     with told(world.tell, world.clock, "choose", "Looking for the way back") as step:
-        chosen = pick(ways_back.releases(connection), to=wish.to)
-        require_way(chosen, accept_data_loss=wish.accept_data_loss)
-        step.says(f"{_runs(chosen)}: {', '.join(_versions(chosen))}")
+        chosen = pick(ways_back.releases(connection), to=wish.to, backups=() if wish.to is None else backups_here(world))
+        route = None if _goes_without_asking(wish, chosen) else _route(world, wish, connection)
+        if route is not None and route.key == "restore" and route.file is not None:
+            chosen = since_backup(ways_back.releases(connection), route.file)
+        elif not chosen:
+            raise Refused(
+                f"No release is in that came after {wish.to}: there is nothing to undo.", code="nothing_to_undo",
+                hint=f"To put that backup in place: `autopilot rollback --route restore --to {wish.to} --accept-data-loss`.",
+            )  # fmt: skip
+        how = "" if route is None or route.key == "undo" else f", by the route {route.key}: {route.name}"
+        what = f"{runs(chosen)}: {', '.join(versions(chosen))}" if chosen else "no release came after that backup"
+        step.says(f"{what}{how}")
+    if route is not None and wish.route is None and route.loses_something:
+        world.tell(Noted(text=f"Taking the route {route.key}, as loss was accepted: {route.what_it_loses}.", level="warning"))
     world.reached("X1")
-    return chosen
+    return chosen, route
 
 
-def pick(releases: tuple[Release, ...], *, to: str | None) -> tuple[Release, ...]:
-    """The releases to go back on, the newest first: all of the last run, or all since before `to`.
+def _goes_without_asking(wish: Wish, chosen: Sequence[Release]) -> bool:
+    """Whether undoing is possible and loses nothing, by what is written down: then nothing else needs to be looked at."""
+    return wish.route in {None, "undo"} and bool(chosen) and all(r.has_before and not r.loses for r in chosen)
 
-    Raises Refused (`nothing_to_undo`, `unknown_run`).
-    """
-    if not releases:
-        raise Refused(
-            "No release of Autopilot is in here that could be undone.",
-            code="nothing_to_undo", hint="`autopilot log` shows what was done.",
+
+def _route(world: World, wish: Wish, connection: Connection) -> Route:
+    found = way_back(facts(world, connection, to=wish.to))
+    return choose(found.routes, wanted=wish.route, accept_loss=wish.accept_data_loss)
+
+
+def _gone(
+    world: World, wish: Wish, connection: Connection, chosen: tuple[Release, ...], route: Route | None, begun_s: float
+) -> WentBack:
+    if route is not None and route.key == "restore" and route.file is not None:
+        done = put_in_place(world, wish.run, connection, chosen, file=route.file, stage=wish.staged, begun_s=begun_s)
+        return WentBack(
+            run_id=wish.run.run_id, route="restore", releases=chosen, sentences=done.sentences, backup_file=route.file,
+            quarantine=done.token, duration_ms=elapsed_ms(world.clock, begun_s),
         )  # fmt: skip
-    wanted = releases[0].run_id if to is None else to
-    places = [n for n, r in enumerate(releases) if wanted in {r.run_id, r.backup_file}]
-    if not places:
-        raise Refused(
-            f"No release that is in, and no backup of one, is called {wanted!r}.",
-            code="unknown_run", hint="`autopilot log` names the runs, `autopilot backup list` the backups.",
-        )  # fmt: skip
-    return _whole(releases, max(places) + 1)
+    merges = route is not None and route.key == "merge"
+    with told(world.tell, world.clock, "undo", f"Going back on {runs(chosen)}") as step, contextlib.ExitStack() as stack:
+        besides = None
+        if merges and route is not None and route.file is not None:
+            besides = stack.enter_context(
+                from_backup(world, step, connection, chosen[0], file=route.file, run_id=wish.run.run_id, overwrite=wish.overwrite)
+            )
+        try:
+            backs = undone_together(
+                world, step, connection, chosen, run=wish.run, begun_s=begun_s, accept_data_loss=wish.accept_data_loss,
+                overwrite=wish.overwrite, besides=besides, route="merge" if merges else "undo",
+                closing=lambda backs: _write_notice(world, wish, connection, chosen, backs, route, begun_s),
+            )  # fmt: skip
+        except Refused as cause:
+            _lead_on(world, wish, connection, cause, but="merge" if merges else "undo")
+            raise
+        step.says("as it was before, and proven")
+    return WentBack(
+        run_id=wish.run.run_id, route="merge" if merges else "undo", releases=chosen,
+        sentences=tuple(dict.fromkeys(s for back in backs for s in back.sentences)),
+        backup_file=route.file if merges and route is not None else None, duration_ms=elapsed_ms(world.clock, begun_s),
+    )  # fmt: skip
 
 
-def _whole(releases: tuple[Release, ...], count: int) -> tuple[Release, ...]:
-    """The first `count`, and those before them of which a later one went on with a file: a version goes back in one piece."""
-    while count < len(releases) and set(releases[count].versions) & {v for r in releases[:count] for v in r.versions}:
-        count += 1
-    return releases[:count]
+def _write_notice(
+    world: World, wish: Wish, connection: Connection, chosen: tuple[Release, ...], backs: Sequence[Back], route: Route | None,
+    begun_s: float,
+) -> None:  # fmt: skip
+    """That it went back, in the transaction that does so."""
+    merges = route is not None and route.key == "merge"
+    sentences = tuple(dict.fromkeys(s for back in backs for s in back.sentences))
+    text = _summary(chosen, sentences, "merge" if merges else "undo", route.file if merges and route is not None else None)
+    notice = wording.went_back(_told(world, wish, chosen, begun_s), text=text)
+    written(world, connection, notice, run_id=wish.run.run_id, what="end")
 
 
-def require_way(chosen: Sequence[Release], *, accept_data_loss: bool) -> None:
-    """Raises Refused (`no_way_back_recorded`, `would_lose_data`)."""
-    unknown = [r.run_id for r in chosen if not r.has_before]
-    if unknown:
-        raise Refused(
-            f"What the database was before run {', '.join(unknown)} was not written down (it is from before Autopilot did that,"
-            " or too old).",
-            code="no_way_back_recorded", hint="`autopilot rollback --plan` shows the other ways back.",
-        )  # fmt: skip
-    loses = list(dict.fromkeys(s for r in chosen for s in r.loses))
-    if loses and not accept_data_loss:
-        raise Refused(
-            f"Going back on {_runs(chosen)} would lose data: {'; '.join(loses[:5])}.",
-            code="would_lose_data",
-            hint="Push a migration that undoes it instead; or take the loss with --accept-data-loss."
-            " `autopilot rollback --plan` shows the ways.",
-        )
+def _lead_on(world: World, wish: Wish, connection: Connection, cause: Refused, *, but: Key) -> None:
+    """What refuses only shows in the act: the error names the next route all the same."""
+    with contextlib.suppress(psycopg.Error, AutopilotError):
+        others = [r for r in way_back(facts(world, connection, to=wish.to)).routes if r.key not in {None, but, "undo"}]
+        following = next((r for r in others if r.is_possible), None)
+        if following is not None:
+            cause.hint += f" {next_one(following)}"
 
 
 def _nothing(_backs: Sequence[Back]) -> None:
@@ -175,16 +221,18 @@ def _nothing(_backs: Sequence[Back]) -> None:
 def undone_together(
     world: World, step: Step, connection: Connection, chosen: Sequence[Release], *, run: Run, begun_s: float,
     accept_data_loss: bool = False, overwrite: bool = False, closing: Callable[[Sequence[Back]], None] = _nothing,
+    besides: Besides | None = None, route: Key = "undo",
 ) -> tuple[Back, ...]:  # fmt: skip
     """All of them in one transaction, the newest first, and `closing` in it at last; again where others hold the tables.
 
+    besides: what brings back, from elsewhere, what the trash lacks.
     Raises what `go_back` raises, RolledBack, Stranded and Stopped.
     """
 
     def one(release: Release) -> Back:
-        back = _back(world, connection, release, accept_data_loss=accept_data_loss, overwrite=overwrite)
+        back = _back(world, connection, release, accept_data_loss=accept_data_loss, overwrite=overwrite, besides=besides)
         ways_back.undone(
-            connection, run, release, notes=_summary((release,), back.sentences), remade=back.undone.remade,
+            connection, run, release, notes=_summary((release,), back.sentences, route), remade=back.undone.remade,
             duration_ms=elapsed_ms(world.clock, begun_s),
         )  # fmt: skip
         return back
@@ -212,7 +260,9 @@ def undone_together(
     raise AssertionError  # pragma: no cover - there is at least one try
 
 
-def _back(world: World, connection: Connection, release: Release, *, accept_data_loss: bool, overwrite: bool) -> Back:
+def _back(
+    world: World, connection: Connection, release: Release, *, accept_data_loss: bool, overwrite: bool, besides: Besides | None
+) -> Back:
     before, after = ways_back.snapshots(connection, release.migration_log_id)
     if before is None or release.kept_as is None:  # pragma: no cover - `require_way` has looked
         raise AssertionError
@@ -221,27 +271,21 @@ def _back(world: World, connection: Connection, release: Release, *, accept_data
         connection, before=at_keys(decode(before), places), after=None if after is None else at_keys(decode(after), places),
         kept_as=release.kept_as, token=f"u{release.migration_log_id}", accept_loss=accept_data_loss, theirs=not overwrite,
         lock_timeout_s=world.settings.lock_timeout_s, keep_days=world.settings.trash_keep_days,
+        besides=besides,
     )  # fmt: skip
 
 
-def _versions(chosen: Sequence[Release]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(v for r in chosen for v in r.versions))
-
-
-def _runs(chosen: Sequence[Release]) -> str:
-    runs = list(dict.fromkeys(r.run_id for r in chosen))
-    return f"run {runs[0]}" if len(runs) == 1 else f"{len(runs)} runs ({', '.join(runs)})"
-
-
-def _summary(chosen: Sequence[Release], sentences: Sequence[str]) -> str:
-    versions = ", ".join(_versions(chosen))
+def _summary(chosen: Sequence[Release], sentences: Sequence[str], route: Key, backup_file: str | None = None) -> str:
     more = f" {'; '.join(sentences[:8])}." if sentences else ""
-    return f"Went back on {_runs(chosen)}: {versions} undone, the database is as it was before.{more}"
+    what = f"{', '.join(versions(chosen))} undone" if chosen else "nothing was to be undone"
+    if route == "restore":
+        return f"Put {backup_file} in place: {runs(chosen)}, {what}. Route: restore.{more}"
+    return f"Went back on {runs(chosen)}: {what}, the database is as it was before.{more} Route: {route}."
 
 
 def _told(world: World, wish: Wish, chosen: Sequence[Release], begun_s: float) -> wording.Release:
     return wording.Release(
         environment_name=world.settings.environment_name, commit_sha=chosen[0].commit_sha if chosen else None,
-        triggered_by=wish.run.triggered_by, run_id=wish.run.run_id, files=_versions(chosen),
+        triggered_by=wish.run.triggered_by, run_id=wish.run.run_id, files=versions(chosen),
         backup_file=chosen[-1].backup_file if chosen else None, duration_ms=elapsed_ms(world.clock, begun_s),
     )  # fmt: skip

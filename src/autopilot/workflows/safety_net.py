@@ -16,10 +16,11 @@ from autopilot.backups import dump, left_out, work
 from autopilot.backups.restore_points import PROVIDERS
 from autopilot.errors import Refused
 from autopilot.events import Noted, told
-from autopilot.measures import size_in_words
+from autopilot.measures import counted, size_in_words
 from autopilot.postgres import clients
 from autopilot.postgres.session import RUN_PREFIX, Connection, Server, resolved
 from autopilot.workflows import net as nets
+from autopilot.workflows import replay_slot
 from autopilot.workflows.applying import stamp
 from autopilot.workflows.backing_up import Taken, backed_up
 from autopilot.workflows.cutting import Order
@@ -46,8 +47,8 @@ def spread(world: World, wish: Wish, book: Logbook, order: Order, found: Tools, 
         if found.net.kind == "restore_point":
             _point(world, wish, book, found.net, connection)
         else:
-            until_rehearsed.enter_context(_backed_up(world, wish, book, found, connection))
-        announce(world, wish, book)
+            until_rehearsed.enter_context(_backed_up(world, wish, book, order, found, connection))
+        announce(world, wish, book, connection)
         _rehearse(world, wish, book, order, found, server, connection)
     if book.rehearsal is None or book.rehearsal.kind != "backup":
         tests = proof(world, connection)
@@ -81,7 +82,7 @@ def _source(world: World, wish: Wish, found: Tools, without_data: tuple[str, ...
 
 
 @contextlib.contextmanager
-def _backed_up(world: World, wish: Wish, book: Logbook, found: Tools, connection: Connection) -> Iterator[None]:
+def _backed_up(world: World, wish: Wish, book: Logbook, order: Order, found: Tools, connection: Connection) -> Iterator[None]:
     """The plain archive is at hand for the length of the block; what is kept of it may be encrypted."""
     chosen = found.net
     if chosen is None:  # pragma: no cover - see spread
@@ -89,6 +90,7 @@ def _backed_up(world: World, wish: Wish, book: Logbook, found: Tools, connection
     with contextlib.ExitStack() as stack:
         with told(world.tell, world.clock, "backup", "Backing up") as step:
             source = _source(world, wish, found, chosen.without_data, chosen.dumped_bytes)
+            replay_slot.begin(world, wish, book, order, chosen, connection)
             taken = stack.enter_context(
                 backed_up(
                     world, step, source=source, connection=connection, run_id=wish.run.run_id, commit_sha=wish.run.commit_sha
@@ -101,7 +103,8 @@ def _backed_up(world: World, wish: Wish, book: Logbook, found: Tools, connection
 
 def _in_words(taken: Taken) -> str:
     manifest, copies = taken.backup.manifest, sum(copy.failed is None for copy in taken.copies)
-    what = f"{size(manifest.size_bytes)}, {len(manifest.rows)} tables, {sum(manifest.rows.values()):,} rows, read back whole"
+    held = f"{counted(len(manifest.rows), 'table')}, {counted(sum(manifest.rows.values()), 'row')}"
+    what = f"{size(manifest.size_bytes)}, {held}, read back whole"
     without = f", without the rows of {len(manifest.without_data)} more" if manifest.without_data else ""
     encrypted = "" if manifest.encryption == "none" else f", encrypted with {manifest.encryption}"
     where = f", {copies} of {len(taken.copies)} copies made" if taken.copies else ""

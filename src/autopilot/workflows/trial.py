@@ -7,6 +7,7 @@ import contextlib
 from autopilot.audit import schema
 from autopilot.backups import dump, work
 from autopilot.events import told
+from autopilot.measures import size_in_words
 from autopilot.migrations.forecast import by_file
 from autopilot.migrations.segments import Migration
 from autopilot.migrations.wire import Stamp
@@ -45,16 +46,19 @@ def trial(world: World, pending: tuple[Migration, ...], server: Server) -> Rehea
                 timeout_s=world.settings.backup_timeout_s,
                 progress=lambda written, _tables, _of: step.progress(written, None, "bytes"),
             )  # fmt: skip
+            step.says(f"copied for this rehearsal: {size_in_words(copied.manifest.size_bytes)}, removed afterwards")
         with (
             told(world.tell, world.clock, "rehearse", "Rehearsing on the copy") as step,
             restored(world, copied, own, run_id=_RUN_ID, lock_table=server.lock_table) as copy,
         ):
             with session(copy.url, application_name=READER_NAME) as connection:
                 schema.ensure(connection, look(connection))
-            return rehearse(
+            tried = rehearse(
                 world, step, made=contextlib.nullcontext(copy), batches=tuple(b for b in (order.now, order.waiting) if b),
                 server=server, stamp=Stamp(run_id=_RUN_ID, triggered_by="plan", commit_sha=None), target=target,
             )  # fmt: skip
+            step.says("the copy took every pending file")
+        return tried
 
 
 def predicted(world: World, rehearsed: Rehearsed) -> dict[str, Predicted]:

@@ -12,6 +12,9 @@ SELECT NOT EXISTS (SELECT FROM automation.runs WHERE state = 'running')
    AND NOT EXISTS (SELECT FROM automation.migration_log WHERE status = 'pending')
    AND NOT EXISTS (SELECT FROM automation.deployment_log WHERE status IN ('triggered', 'building'))
 
+-- name: runs_among
+SELECT run_id FROM automation.runs WHERE run_id = ANY (%s)
+
 -- name: close_run
 UPDATE automation.runs SET state = %s, notes = %s, finished_at = clock_timestamp() WHERE run_id = %s AND state = 'running'
 
@@ -50,7 +53,7 @@ VALUES (%s, 'success', %s, 0, %s, %s, %s)
 -- name: repaired
 -- Owes no deploy, and so is none that a later run makes up for.
 INSERT INTO automation.migration_log (commit_sha, status, notes, backup_file, duration_ms, triggered_by, run_id, versions, after_deploy)
-VALUES (%s, 'success', %s, %s, %s, %s, %s, '{}', true)
+VALUES (%s, 'success', %s, %s, %s, %s, %s, '{}', true) RETURNING id
 
 -- name: deployment_intended
 INSERT INTO automation.deployment_log (platform, status, url, notes, migration_log_id, run_id, commit_sha)
@@ -58,9 +61,18 @@ VALUES (%s, 'triggered', %s, 'asking the host', %s, %s, %s) RETURNING id
 
 -- name: deployment_moved
 UPDATE automation.deployment_log
-SET status = %(status)s, notes = %(notes)s,
+SET status = %(status)s, notes = %(notes)s, deploy_id = coalesce(%(deploy_id)s, deploy_id),
     finished_at = CASE WHEN %(status)s IN ('success', 'failed') THEN clock_timestamp() END
 WHERE id = %(id)s
+
+-- name: deploys_so_far
+SELECT id, deployed_at, platform, deploy_id, status, commit_sha, notes
+FROM automation.deployment_log ORDER BY deployed_at DESC, id DESC LIMIT 200
+
+-- name: deploy_intended_since
+SELECT min(d.deployed_at) FROM automation.deployment_log d JOIN automation.runs r USING (run_id)
+WHERE d.commit_sha = %(commit_sha)s AND d.status = 'failed' AND r.state IN ('abandoned', 'stopped')
+  AND NOT EXISTS (SELECT FROM automation.deployment_log later WHERE later.status = 'success' AND later.id > d.id)
 
 -- name: deployments_left_open
 SELECT d.id FROM automation.deployment_log d JOIN automation.runs r USING (run_id)

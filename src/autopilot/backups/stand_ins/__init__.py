@@ -1,8 +1,8 @@
 """Stand-ins for extensions: what migrations name of them is there, and does nothing outside.
 
 For those that a scratch server lacks, and in any case for those that would reach out of it, read its machine's files, or
-start only with a server that was made for them. One file an extension and one line here. The SQL runs with the
-extension's schema as its search_path.
+start only with a server that was made for them. One file an extension and one line here; two of them begin with what stands in
+for the platform's own schema. The SQL runs with the extension's schema as its search_path.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ class StandIn:
     schema: str | None = None
     #: The extension itself is never made in a scratch server of ours, even where it could be.
     always: bool = False
+    #: A script of platform/ that goes before its own: what a backup that left the schema out gets too.
+    upon: str = ""
 
     def script(self, extension: str) -> str:
-        return (Path(__file__).parent / f"{extension}.sql").read_text("utf-8")
+        here = Path(__file__).parent
+        first = (here / "platform" / f"{self.upon}.sql").read_text("utf-8") if self.upon else ""
+        return first + (here / f"{extension}.sql").read_text("utf-8")
 
 
 STAND_INS = {
@@ -36,10 +40,10 @@ STAND_INS = {
     "pg_tle": StandIn(schema="pgtle"),
     "pgaudit": StandIn(always=True),
     "pgjwt": StandIn(),
-    "pgsodium": StandIn(schema="pgsodium", always=True),
+    "pgsodium": StandIn(schema="pgsodium", always=True, upon="pgsodium"),
     "plpgsql_check": StandIn(),
     "postgres_fdw": StandIn(always=True),
-    "supabase_vault": StandIn(schema="vault"),
+    "supabase_vault": StandIn(schema="vault", upon="vault"),
     "uuid-ossp": StandIn(),
 }
 #: Those that are stood in for in any case.

@@ -1,7 +1,4 @@
--- pgsodium: keys without any.
-create table key (
-    id uuid primary key default gen_random_uuid(), name text unique, key_type text, created timestamptz not null default now()
-);
+-- pgsodium, upon platform/pgsodium.sql: what makes keys and random bytes.
 create function create_key(key_type text default 'aead-det', name text default null) returns key language sql security definer
     as $$ insert into pgsodium.key (key_type, name) values ($1, $2) returning * $$;
 create function randombytes_buf(size integer) returns bytea language sql

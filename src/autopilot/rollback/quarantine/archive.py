@@ -30,6 +30,8 @@ class Entry(Protocol):
 
 
 class Copy(Protocol):
+    """One table's rows."""
+
     @property
     def schema(self) -> str: ...
     @property

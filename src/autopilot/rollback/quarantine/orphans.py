@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autopilot.errors import RolledBack
+from autopilot.measures import counted
 from autopilot.rollback import live
 from autopilot.rollback.live import Live, Session, quoted
 
@@ -50,7 +51,8 @@ class Settled:
 
     @property
     def words(self) -> str:
-        return f"{self.rows} rows of {self.table} {self.how}: their {self.parent} is gone since ({self.constraint})"
+        whose = f"{counted(self.rows, 'row')} of {self.table}"
+        return f"{whose} {self.how}: no parent in {self.parent} any more ({self.constraint})"
 
 
 def keys(text: str) -> tuple[Key, ...]:

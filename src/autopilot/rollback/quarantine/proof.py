@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from autopilot.measures import counted
+
 #: Their identity begins with a name of their own and ends with the table's.
 _ON_A_TABLE = ("trigger ", "policy ", "rule ", "table constraint ", "domain constraint ")
 
@@ -57,7 +59,7 @@ def _place(name: str) -> str:
 def rows(expected: Mapping[str, int], loaded: Mapping[str, int]) -> tuple[str, ...]:
     """Rows by "schema.table", as the backup's manifest counted them and as they were loaded."""
     return tuple(
-        f"{table}: {count} rows in the backup, {loaded[table]} put back"
+        f"{table}: {counted(count, 'row')} in the backup, {loaded[table]:,} put back"
         for table, count in sorted(expected.items())
         if table in loaded and loaded[table] != count
     )

@@ -15,6 +15,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
+
 from autopilot.errors import Refused
 from autopilot.postgres.queries import named
 from autopilot.rollback import live
@@ -65,6 +67,8 @@ class Brought:
     overwritten: int
     #: New rows that stay in quarantine: their parent is not there, or another row has their place.
     left: int
+    #: Why PostgreSQL would not have new or changed rows of it; None where it took what it was given.
+    refused: str | None = None
 
 
 def listed(connection: Session) -> tuple[Quarantine, ...]:
@@ -154,15 +158,28 @@ def bring(
         found = []
         with live.undisturbed(connection, ordered):
             for table in ordered:
-                pair = pairs[table.oid]
-                inserted = connection.execute(pair.insert().encode()).rowcount
-                overwritten = connection.execute(pair.update().encode()).rowcount if overwrite else 0
-                left = _count(connection, pair.only_kept())
-                if inserted or overwritten or left:
-                    found.append(
-                        Brought(table=f"{table.schema}.{table.name}", inserted=inserted, overwritten=overwritten, left=left)
-                    )
+                brought = _brought(connection, pairs[table.oid], overwrite=overwrite)
+                if brought.inserted or brought.overwritten or brought.left or brought.refused:
+                    found.append(brought)
         return tuple(found)
+
+
+def _brought(connection: Session, pair: Apart, *, overwrite: bool) -> Brought:
+    """One table's rows. What PostgreSQL refuses here does not keep the others from coming."""
+    inserted, refused = _tried(connection, pair.insert())
+    overwritten, why_not = _tried(connection, pair.update()) if overwrite else (0, None)
+    left = _count(connection, pair.only_kept())
+    name = f"{pair.table.schema}.{pair.table.name}"
+    return Brought(table=name, inserted=inserted, overwritten=overwritten, left=left, refused=refused or why_not)
+
+
+def _tried(connection: Session, command: str) -> tuple[int, str | None]:
+    """How many rows it wrote, and why none, in PostgreSQL's words."""
+    try:
+        with connection.transaction():
+            return max(0, connection.execute(command.encode()).rowcount), None
+    except (psycopg.IntegrityError, psycopg.DataError) as cause:
+        return 0, cause.diag.message_primary or type(cause).__name__
 
 
 def drop(connection: Session, those: Sequence[Quarantine]) -> None:

@@ -51,9 +51,10 @@ class Staged:
     rows_xid: str
 
 
-def build(connection: Connection, backup: Backup, asked: Asked, *, sums: Sums) -> Staged:
+def build(connection: Connection, backup: Backup, asked: Asked, *, sums: Sums, keys_later: bool = False) -> Staged:
     """Makes and compares it in the open transaction, which the caller commits.
 
+    keys_later: no foreign key is made before the swap, so that rows can be written in between in any order.
     Raises as `in_place.restore` does, and Refused (`cannot_stage`).
     """
     with sessions.explained(), sessions.settled(connection, asked.timeout_s):
@@ -72,11 +73,14 @@ def build(connection: Connection, backup: Backup, asked: Asked, *, sums: Sums) -
         )  # fmt: skip
         asked.reached("X1")
         made, inside = Made(), frozenset(planned.schemas)
-        later = tuple(key for key in planned.keys if key.parent_schema not in inside or _without(key, backup))
+        later = tuple(k for k in planned.keys if keys_later or k.parent_schema not in inside or _without(k, backup))
         with default_rights.lifted(connection, planned.schemas):
             replaying.define(site)
             replaying.load(site, made)
-            replaying.tie(site, made, planned.keys, doubtful=lambda key: key in later, left_for_later=lambda key: key in later)
+            replaying.tie(
+                site, made, planned.keys, doubtful=lambda key: key in later and not keys_later,
+                left_for_later=lambda key: key in later,
+            )  # fmt: skip
         _movable(connection, tuple(names.values()))
         in_place.prove(backup, made)
         _compare(backup, made, sums(connection, tuple(names.values())), names)
@@ -123,9 +127,14 @@ def _compare(backup: Backup, made: Made, found: tuple[Mapping[str, int], Mapping
     in_place.not_proven(tuple(wrong))
 
 
-def swap(connection: Connection, backup: Backup, asked: Asked, ready: Staged) -> Replaced:
+#: Told what has stepped aside.
+CatchUp = Callable[[in_place.Taken], None]
+
+
+def swap(connection: Connection, backup: Backup, asked: Asked, ready: Staged, *, catch_up: CatchUp | None = None) -> Replaced:
     """What is live steps aside, what is ready takes its place. The transaction is open, and stays open.
 
+    catch_up: writes into what has taken its place what others wrote until it stepped aside; every reference then holds as it is.
     Raises as `in_place.restore` does.
     """
     with sessions.explained(), sessions.settled(connection, asked.timeout_s):
@@ -142,9 +151,12 @@ def swap(connection: Connection, backup: Backup, asked: Asked, ready: Staged) ->
         home = {place: schema for schema, place in ready.names.items()}
         _move_in(connection, [o.to(home[o.schema]) for o in moves], tuple(home), asked.timeout_s)
         replaying.take_over(site, made, backup.without_data, taken.where)
-        _bind(site, made, ready)
+        if catch_up is not None:
+            catch_up(taken)
+        _point_home(connection, planned.schemas, taken)
+        _bind(site, made, ready, strict=catch_up is not None)
         replaying.count_on(site, taken.counters)
-        _refresh(connection, planned.schemas, asked.timeout_s)
+        _refresh(connection, planned.schemas, asked.timeout_s, query="calling_views" if catch_up is None else "filled_views")
         back = in_place.put_in_order(site, taken, planned.schemas)
         untouched = in_place.prove_objects(connection, backup, asked, before, planned, taken)
     return Replaced(
@@ -169,22 +181,40 @@ def _move_in(connection: Connection, commands: Sequence[str], emptied: Sequence[
     sessions.run(connection, ";\n".join((*commands, *drops)), timeout_s=timeout_s, doing="moving the backup into place")
 
 
-def _bind(site: Site, made: Made, ready: Staged) -> None:
-    """Rows whose parent went while all was being made ready; then the foreign keys to what stays."""
-    connection = site.connection
-    tables = []
-    for schema, name in sorted({key.child for key in ready.later}):
+def _point_home(connection: Connection, schemas: Sequence[str], taken: in_place.Taken) -> None:
+    """Values that name objects (regclass and the like) were read while the live ones still had the names: now the new ones do."""
+    for schema, name, column, kind in connection.execute(_QUERIES["naming_columns"], {"schemas": list(schemas)}).fetchall():
         table = live.read(connection, oid=0, schema=schema, name=name)
-        tables += [table] if table is not None else []
-    with live.undisturbed(connection, tables):
-        made.settled += orphans.settle(connection, ready.later, lambda _key: True)
+        with live.undisturbed(connection, [] if table is None else [table]):
+            for home, aside in taken.quarantines.items():
+                was, now = f"{in_place.quoted_if_needed(aside)}.", f"{in_place.quoted_if_needed(home)}."
+                value = f"{quoted(column)}::text"
+                connection.execute(
+                    f"UPDATE ONLY {quoted(schema)}.{quoted(name)} SET {quoted(column)} = (%s || right({value}, %s))::{kind}"
+                    f" WHERE starts_with({value}, %s)".encode(), (now, -len(was), was),
+                )  # fmt: skip
+
+
+def _bind(site: Site, made: Made, ready: Staged, *, strict: bool) -> None:
+    """Rows whose parent went while all was being made ready; then the foreign keys that wait.
+
+    strict: such a row is refused, with all the rest.
+    """
+    connection = site.connection
+    if not strict:
+        tables = []
+        for schema, name in sorted({key.child for key in ready.later}):
+            table = live.read(connection, oid=0, schema=schema, name=name)
+            tables += [table] if table is not None else []
+        with live.undisturbed(connection, tables):
+            made.settled += orphans.settle(connection, ready.later, lambda _key: True)
     text = ";\n".join(key.text for key in ready.later)
     sessions.run(connection, text, timeout_s=site.timeout_s, doing="making the backup's foreign keys")
 
 
-def _refresh(connection: Connection, schemas: Sequence[str], timeout_s: float) -> None:
-    """Materialized views that call functions: while they were made ready, those read the live tables by name."""
-    names = [row[0] for row in connection.execute(_QUERIES["calling_views"], {"schemas": list(schemas)}).fetchall()]
+def _refresh(connection: Connection, schemas: Sequence[str], timeout_s: float, *, query: str) -> None:
+    """Materialized views that call functions: while they were made ready, those read the live tables by name. Or all of them."""
+    names = [row[0] for row in connection.execute(_QUERIES[query], {"schemas": list(schemas)}).fetchall()]
     text = ";\n".join(f"REFRESH MATERIALIZED VIEW {name}" for name in names)
     sessions.run(connection, text, timeout_s=timeout_s, doing="filling the backup's materialized views")
 

@@ -29,5 +29,8 @@ JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace
 SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), n.nspname = 'autopilot_trash'
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s::pg_catalog.oid
 
+-- name: comment
+SELECT pg_catalog.obj_description(pg_catalog.to_regclass(%s), 'pg_class')
+
 -- name: has_key
 SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = %s::pg_catalog.oid AND conname = %s)

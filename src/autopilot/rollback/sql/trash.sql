@@ -177,3 +177,12 @@ UPDATE autopilot_trash.kept SET restored_at = pg_catalog.clock_timestamp(), note
 
 -- name: forget
 DELETE FROM autopilot_trash.kept WHERE id = %s
+
+-- name: follow_kept
+-- Tables that are others since a backup took the place of everything: what is kept belongs to those of their name.
+UPDATE autopilot_trash.kept k SET table_oid = p.now FROM pg_catalog.jsonb_to_recordset(%s) AS p (was oid, now oid)
+WHERE k.table_oid = p.was AND k.restored_at IS NULL
+
+-- name: follow_images
+UPDATE autopilot_trash.images i SET relation = p.now FROM pg_catalog.jsonb_to_recordset(%s) AS p (was oid, now oid)
+WHERE i.relation = p.was

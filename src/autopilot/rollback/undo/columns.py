@@ -70,7 +70,7 @@ def bound(column: Thing, before: Snapshot) -> list[Statement]:
         Statement(
             phase=Phase.BIND, text=command, about=before.paths[column.key],
             unless=f"SELECT count(*) FROM {of(before, column)} WHERE {name(column.name)} IS NULL",
-            sentence=f"{before.paths[column.key]} may be empty now: {{rows}} rows written since have nothing in it;"
+            sentence=f"{before.paths[column.key]} may be empty now: {{rows}} written since without a value in it;"
             f" fill it, then: {command}",
         )
     ]  # fmt: skip

@@ -9,6 +9,19 @@ WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname = ANY (%(schemas)s::tex
                 AND p.pronamespace <> 'pg_catalog'::regnamespace)
 ORDER BY c.oid
 
+-- name: filled_views
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname = ANY (%(schemas)s::text[])
+ORDER BY c.oid
+
+-- name: naming_columns
+SELECT n.nspname::text, c.relname::text, a.attname::text, pg_catalog.format_type(a.atttypid, NULL)
+FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname = ANY (%(schemas)s::text[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  AND a.atttypid = ANY ('{regclass,regtype,regproc,regprocedure,regoper,regoperator}'::regtype[])
+ORDER BY c.oid, a.attnum
+
 -- name: left
 SELECT n.nspname::text, pg_catalog.obj_description(n.oid, 'pg_namespace')
 FROM pg_catalog.pg_namespace n
