@@ -22,7 +22,7 @@ def command() -> None:
     """Ask for a deploy, see which is live, go back to a good one, publish one, lock and unlock."""
 
 
-@command.command("trigger")
+@command.command("trigger", short_help="Ask the host for a deploy and wait for it.")
 @click.option("--commit", "commit_sha", metavar="SHA", help="The commit that is to answer; default: the repository's HEAD.")
 @options(directory=False)
 def trigger(frame: Frame, *, commit_sha: str | None) -> int:
@@ -39,7 +39,7 @@ def trigger(frame: Frame, *, commit_sha: str | None) -> int:
         return _run(frame, found(), ask)
 
 
-@command.command("status")
+@command.command("status", short_help="Show what is live, and the last deploys.")
 @options(directory=False)
 def status(frame: Frame) -> int:
     """Show what visitors see, the last deploys, and the one that `restore` would go back to. Writes nothing."""
@@ -54,7 +54,7 @@ def status(frame: Frame) -> int:
     return 0
 
 
-@command.command("restore")
+@command.command("restore", short_help="Publish an earlier deploy again.")
 @click.argument("deploy_id", metavar="[DEPLOY]", required=False)
 @options(directory=False)
 def restore(frame: Frame, *, deploy_id: str | None) -> int:
@@ -64,7 +64,7 @@ def restore(frame: Frame, *, deploy_id: str | None) -> int:
     return _run(frame, None, lambda world, run: restored(world, run, deploy_id))
 
 
-@command.command("promote")
+@command.command("promote", short_help="Publish a deploy that is built already.")
 @click.argument("deploy_id", metavar="DEPLOY")
 @options(directory=False)
 def promote(frame: Frame, *, deploy_id: str) -> int:
@@ -74,7 +74,7 @@ def promote(frame: Frame, *, deploy_id: str) -> int:
     return _run(frame, None, lambda world, run: promoted(world, run, deploy_id))
 
 
-@command.command("lock")
+@command.command("lock", short_help="Keep later deploys from being published.")
 @click.argument("deploy_id", metavar="[DEPLOY]", required=False)
 @options(directory=False)
 def lock(frame: Frame, *, deploy_id: str | None) -> int:
@@ -82,7 +82,7 @@ def lock(frame: Frame, *, deploy_id: str | None) -> int:
     return _hold(frame, deploy_id, on=True)
 
 
-@command.command("unlock")
+@command.command("unlock", short_help="Let later deploys be published again.")
 @click.argument("deploy_id", metavar="[DEPLOY]", required=False)
 @options(directory=False)
 def unlock(frame: Frame, *, deploy_id: str | None) -> int:

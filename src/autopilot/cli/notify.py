@@ -21,7 +21,7 @@ def command() -> None:
     """The channels that notices go to, and the notices that wait for them."""
 
 
-@command.command("test")
+@command.command("test", short_help="Send one real message to every channel.")
 @options(database=False, directory=False)
 def test(frame: Frame) -> int:
     """Send one real message to every channel and say what came back.
@@ -39,7 +39,7 @@ def test(frame: Frame) -> int:
     return 0 if all(t.took for t in found) else 1
 
 
-@command.command("flush")
+@command.command("flush", short_help="Tell now what waits.")
 @click.option("--again", is_flag=True, help="Also what a channel has refused before.")
 @options(directory=False)
 def flush(frame: Frame, *, again: bool) -> int:
@@ -61,7 +61,7 @@ def flush(frame: Frame, *, again: bool) -> int:
     return 0 if fine else 1
 
 
-@command.command("list")
+@command.command("list", short_help="List open pages and notices that wait.")
 @options(directory=False)
 def show(frame: Frame) -> int:
     """List open pages, notices that wait, and those that a channel has refused."""
@@ -75,7 +75,7 @@ def show(frame: Frame) -> int:
     return 0
 
 
-@command.command("ack")
+@command.command("ack", short_help="Say that somebody looks after the pages.")
 @click.argument("page", required=False)
 @click.option("--by", metavar="WHO", help="Who looks after it; default: the GitHub actor or the local user.")
 @options(directory=False)

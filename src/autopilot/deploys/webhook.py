@@ -8,14 +8,12 @@ one of ours (docs/deploys.md). Asked again only where the first was surely not a
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import msgspec
 
+from autopilot import signing
 from autopilot.clock import Clock
 from autopilot.deploys import fields
 from autopilot.deploys.answers import looks_like_a_page, mapping, nonsense, refuse, request_id
@@ -50,20 +48,11 @@ class Webhook:
 
     def _post(self, body: bytes) -> Reply:
         """Signed anew for each try: a nonce is good once."""
-        timestamp, nonce = str(int(self.clock.now().timestamp())), secrets.token_hex(16)
-        headers = {
-            "Content-Type": "application/json", "User-Agent": "autopilot", "x-autopilot-timestamp": timestamp,
-            "x-autopilot-nonce": nonce,
-            "x-autopilot-sign": signature(
-                self.signing, timestamp=timestamp, nonce=nonce, path=urlsplit(self.url.reveal()).path or "/", body=body
-            ),
-        }  # fmt: skip
+        url = self.url.reveal()
+        headers = {"Content-Type": "application/json", "User-Agent": "autopilot"} | signing.headers(
+            self.signing, method="POST", url=url, body=body, nonce=secrets.token_hex(16), now=self.clock.now()
+        )
         return self.request("POST", self.url.reveal(), content=body, headers=headers, timeout_s=_TIMEOUT_S)
-
-
-def signature(secret: Secret, *, timestamp: str, nonce: str, path: str, body: bytes) -> str:
-    signed = f"{timestamp}.{nonce}.POST.{path}.".encode() + body
-    return hmac.new(secret.reveal().encode(), signed, hashlib.sha256).hexdigest()
 
 
 def host(url: Secret, *, signing: Secret, request: Client, clock: Clock) -> Host:

@@ -51,7 +51,7 @@ def test(world: World, *, by: str) -> tuple[Tested, ...]:
     if not settings.channels and not settings.channels_unset:
         raise UsageError(
             f"No channel is configured for the environment {settings.environment_name!r}.", code="no_channels",
-            hint="Set SLACK_WEBHOOK_URL, PAGERDUTY_ROUTING_KEY GITHUB_TOKEN with GITHUB_REPOSITORY, or a [[notify]] table.",
+            hint="Set SLACK_WEBHOOK_URL, PAGERDUTY_ROUTING_KEY, GITHUB_TOKEN with GITHUB_REPOSITORY, or a [[notify]] table.",
         )  # fmt: skip
     token = secrets.token_hex(6)
     found = [_tested(world, channel, token=token, by=by) for channel in settings.channels]
