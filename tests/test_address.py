@@ -128,7 +128,7 @@ def test_libpqs_words_become_a_code(words: str, code: str, retryable: bool) -> N
     [
         ({"user": "u", "password": WORD, "host": "h", "port": "6543", "dbname": "db"}, "u@h:6543/db"),
         ({"user": "u", "password": WORD}, "u@local socket:5432/u"),
-        ({}, "?@local socket:5432/?"),
+        ({}, "local socket:5432/"),
     ],
 )
 def test_an_address_is_shown_without_its_password(params: dict[str, str], text: str) -> None:

@@ -45,7 +45,8 @@ QUERIES = {
     "dashboard": "SELECT * FROM automation.dashboard_stats;",
 }
 TABLES = (
-    "applied_migrations", "deployment_log", "health_log", "migration_log", "migration_segments", "rehearsed_files",
+    "applied_migrations", "deployment_log", "health_log", "migration_log", "migration_segments", "outbox", "outbox_deliveries",
+    "pages", "rehearsed_files",
     "restore_points", "restore_tests", "runs", "ways_back",
     "schema_versions",
 )  # fmt: skip
@@ -388,10 +389,13 @@ def test_the_way_back_names_what_would_be_lost(released: Cli, database: Database
     database.run("insert into things values (2, 'two'), (3, 'three')")
     told = document(released("rollback", "--plan", "--json"))
     names = [route["name"] for route in told["routes"]]
-    assert names == ["undo in one transaction", "last good deploy", "a migration that undoes it", "restore from backup"]
+    assert names == [
+        "undo in one transaction", "last good deploy", "a migration that undoes it", "merge rows from the backup",
+        "restore from backup", "the provider's point in time",
+    ]  # fmt: skip
     assert told["routes"][0]["loses"] == told["routes"][1]["loses"] == []
-    assert told["routes"][3]["loses"] == [{"table": "public.things", "rows_then": 1, "rows_now": 3}]
-    assert told["routes"][3]["may_lose_more"]
+    assert told["routes"][4]["loses"] == [{"table": "public.things", "rows_then": 1, "rows_now": 3}]
+    assert told["routes"][4]["may_lose_more"]
     assert "public.things: 1 row then, 3 now (+2)" in released("rollback", "--plan").out
     assert "20250102090000" in told["summary"]
 
@@ -408,7 +412,8 @@ def test_a_way_back_from_an_earlier_run_can_be_asked_for(released: Cli) -> None:
 def test_a_damaged_backup_is_no_way_back(released: Cli) -> None:
     damaged(released)
     told = document(released("rollback", "--plan", "--json"))
-    assert "restore from backup" not in [route["name"] for route in told["routes"]]
+    possible = {route["name"]: route["possible"] for route in told["routes"]}
+    assert (possible["restore from backup"], possible["undo in one transaction"]) == (False, True)
     assert "missing or damaged" in told["summary"]
 
 

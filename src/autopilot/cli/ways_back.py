@@ -61,7 +61,7 @@ def described(found: WayBack) -> str:
     for number, route in enumerate(found.routes, start=1):
         command = f": `{route.command}`" if route.command and route.is_possible else ""
         lines += ["", f"{number}. {route.name}{command}", f"   {route.text}"]
-        lines += [f"   Not possible now: {sentence}" for sentence in route.why_not]
+        lines += [f"   Not possible now: {sentence.removesuffix('.')}." for sentence in route.why_not]
         lines += _steps(route)
         lines += [f"   Costs: {route.cost}."] if route.cost and route.is_possible else []
         lines += _losses(route) if route.is_possible else []

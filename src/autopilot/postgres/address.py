@@ -82,7 +82,8 @@ def shown(params: Mapping[str, str]) -> str:
     """The address for a person: user, host, port and database, never a password."""
     host = params.get("host", "local socket")
     port = params.get("port", "5432")
-    return f"{params.get('user', '?')}@{host}:{port}/{params.get('dbname', params.get('user', '?'))}"
+    user = f"{params['user']}@" if "user" in params else ""
+    return f"{user}{host}:{port}/{params.get('dbname', params.get('user', ''))}"
 
 
 def libpq_environment(params: Mapping[str, str]) -> dict[str, str]:

@@ -145,7 +145,7 @@ def session(url: Secret, *, application_name: str) -> Iterator[Connection]:
 def connection_error(reason: str, params: Mapping[str, str]) -> AutopilotError:
     """What a failed connection means, from libpq's words (which carry no error code)."""
     address, user = shown(params), params.get("user", "?")
-    words = " ".join(reason.split())
+    words = _sentences(reason)
     low = words.lower()
     for clues, kind, code, sentence, hint in _CONNECTION_FAILURES:
         if any(clue in low for clue in clues):
@@ -161,6 +161,12 @@ def connection_error(reason: str, params: Mapping[str, str]) -> AutopilotError:
         hint="Check the address and that the server is up, then run again.",
         retryable=True,
     )
+
+
+def _sentences(reason: str) -> str:
+    """libpq's lines, which lack full stops, one after the other."""
+    lines = [" ".join(line.split()) for line in reason.splitlines() if line.strip()]
+    return " ".join(line if line.endswith((".", "?", "!", ":")) else f"{line}." for line in lines)
 
 
 _CONNECTION_FAILURES: tuple[tuple[tuple[str, ...], type[Refused | UsageError], str, str, str], ...] = (
