@@ -13,7 +13,7 @@ from autopilot.migrations.relations import key, named
 
 #: Seconds for each GiB of the table, on two cores of a server with its data in memory: benchmarks/forecast.py. A small
 #: cloud machine may take four times as long, a large one a quarter.
-S_PER_GIB = {"reads": 2.5, "indexes": 14.0, "rewrites": 16.0, "updates": 60.0}
+S_PER_GIB = {"reads": 2.5, "indexes": 7.0, "rewrites": 28.0, "updates": 100.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
